@@ -1,0 +1,161 @@
+import type { WeightFormat } from "../weights/format.ts";
+
+/** One message of a chat, as OpenAI writes it. */
+export interface ChatMessage {
+  readonly role: "system" | "developer" | "user" | "assistant" | "tool";
+  readonly content: string | readonly { readonly type: "text"; readonly text: string }[] | null;
+  /** Thoughts of an earlier assistant turn, for templates that want them back. */
+  readonly reasoning_content?: string;
+  readonly tool_calls?: readonly ToolCall[];
+  readonly tool_call_id?: string;
+  readonly name?: string;
+}
+
+export interface ToolCall {
+  readonly id?: string;
+  readonly type?: "function";
+  /** `arguments` is JSON text, or the object itself. */
+  readonly function: { readonly name: string; readonly arguments: string | Readonly<Record<string, unknown>> };
+}
+
+/** A function the model may call; `parameters` is a JSON Schema. */
+export interface Tool {
+  readonly type: "function";
+  readonly function: { readonly name: string; readonly description?: string; readonly parameters?: unknown };
+}
+
+/** How the next token is picked. What is absent comes from the checkpoint's generation_config.json, then the default here. */
+export interface SamplingParams {
+  /** 0 is greedy. Default 1. */
+  readonly temperature?: number;
+  /** Keep the smallest set of tokens whose probabilities reach this sum, (0, 1]. Default 1: off. */
+  readonly topP?: number;
+  /** Keep this many tokens; 0 is off. Default 0. */
+  readonly topK?: number;
+  /** Drop tokens less likely than this share of the likeliest, [0, 1]. Default 0: off. */
+  readonly minP?: number;
+  /** Subtracted once from every token that the reply already holds, [−2, 2]. Default 0. */
+  readonly presencePenalty?: number;
+  /** Subtracted from a token for every time that the reply already holds it, [−2, 2]. Default 0. */
+  readonly frequencyPenalty?: number;
+  /** Divides positive and multiplies negative logits of tokens seen in prompt or reply, (0, 2]. Default 1: off. */
+  readonly repetitionPenalty?: number;
+  /** The same seed, prompt and device give the same reply. Default: random. */
+  readonly seed?: number;
+  /** Token id → amount added to its logit. */
+  readonly logitBias?: Readonly<Record<number, number>>;
+}
+
+export interface GenerateParams extends SamplingParams {
+  /** Tokens to generate at most. Default: what the context leaves. */
+  readonly maxTokens?: number;
+  /** Texts that end the reply; they are not part of it. */
+  readonly stop?: string | readonly string[];
+  /** Token ids that end the reply, besides the model's own. */
+  readonly stopTokenIds?: readonly number[];
+  /** Go on past the model's own end-of-reply tokens. Default false. */
+  readonly ignoreEos?: boolean;
+  /** Report each token's log-probability, and this many of the likeliest (0…20). Default: none. */
+  readonly logprobs?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface ChatParams extends GenerateParams {
+  readonly tools?: readonly Tool[];
+  /** Further variables for the chat template, such as `enable_thinking`. */
+  readonly templateVariables?: Readonly<Record<string, unknown>>;
+}
+
+export interface TokenLogprob {
+  readonly id: number;
+  readonly text: string;
+  readonly logprob: number;
+}
+
+export type FinishReason = "stop" | "length" | "abort";
+
+export interface Usage {
+  readonly promptTokens: number;
+  /** Prompt tokens whose state was still there from an earlier turn. */
+  readonly cachedTokens: number;
+  readonly completionTokens: number;
+  /** Milliseconds from the call to the first token. */
+  readonly timeToFirstTokenMs: number;
+  /** Tokens a second while prefilling, without the cached ones. */
+  readonly prefillTokensPerSecond: number;
+  /** Tokens a second after the first. */
+  readonly decodeTokensPerSecond: number;
+}
+
+/** What a reply is made of, in order: progress while the prompt is read, text as it comes, and one `finish`. */
+export type GenerationEvent =
+  | { readonly kind: "prefill"; readonly done: number; readonly total: number }
+  | {
+      readonly kind: "text";
+      readonly text: string;
+      readonly tokenIds: readonly number[];
+      readonly logprobs?: readonly (TokenLogprob & { readonly top: readonly TokenLogprob[] })[];
+    }
+  | {
+      readonly kind: "finish";
+      readonly reason: FinishReason;
+      readonly text: string;
+      readonly tokenIds: readonly number[];
+      readonly usage: Usage;
+    };
+
+/** Where a model is opened from: a URL or (in Node) a folder's path, or files that a user dropped or picked. */
+export type ModelSource = string | URL | readonly File[] | { readonly files: readonly File[] };
+
+export type Quantization = "auto" | WeightFormat;
+
+export interface LoadProgress {
+  readonly phase: "open" | "weights" | "compile" | "ready";
+  readonly loadedBytes: number;
+  readonly totalBytes: number;
+  readonly bytesPerSecond: number;
+}
+
+export interface LoadOptions {
+  /** Which device to run on. Default: the fastest at hand. */
+  readonly device?: DeviceOptions;
+  /** `auto` keeps what the checkpoint holds, without loss; else matrices become this on the way in. Default `auto`. */
+  readonly quantization?: Quantization;
+  /** Tokens of prompt and reply together. Default: what the model was made for, at most 4096. */
+  readonly maxContext?: number;
+  readonly onProgress?: (progress: LoadProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+export interface DeviceOptions {
+  /** Part of the adapter's name (Node), or which power preference (browser). */
+  readonly adapter?: string;
+  /** `f16` halves the KV cache and speeds prefill where the device has it; `f32` is exact. Default `auto`. */
+  readonly dtype?: "auto" | "f32" | "f16";
+  /** Run on the CPU definition instead of a GPU: slow, exact, needs nothing. Default false. */
+  readonly reference?: boolean;
+}
+
+/** What was loaded, for people to look at. */
+export interface ModelInfo {
+  readonly label: string;
+  readonly modelType: string;
+  readonly parameters: number;
+  readonly layers: { readonly delta: number; readonly attention: number };
+  readonly quantization: string;
+  readonly maxContext: number;
+  readonly vocabulary: number;
+  readonly adapter: { readonly name: string; readonly isSoftware: boolean; readonly dtype: "f32" | "f16"; readonly subgroups: boolean };
+  readonly memory: MemoryPlan;
+}
+
+/** Device memory in bytes, known before anything is allocated. */
+export interface MemoryPlan {
+  readonly weights: number;
+  readonly kvCache: number;
+  readonly recurrentState: number;
+  readonly snapshots: number;
+  readonly scratch: number;
+  readonly other: number;
+  readonly total: number;
+}

@@ -1,0 +1,38 @@
+import type { WeightFormat, WeightRows } from "./format.ts";
+
+/** The files of a model, wherever they are: a folder, a URL, dropped files. Names are relative to the model. */
+export interface FileSource {
+  /** What a person would call it: a path, a URL, a folder's name. */
+  readonly label: string;
+  /** Size in bytes, or undefined where there is no such file. */
+  size(name: string, signal?: AbortSignal): Promise<number | undefined>;
+  /** The bytes [from, to); all of it without a range. Fails with `CheckpointError` where they are not to be had. */
+  read(name: string, range?: { from: number; to: number }, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** A tensor of a checkpoint, not yet read. `shape` is the logical shape; `format` what `read` returns. */
+export interface CheckpointTensor {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly format: WeightFormat;
+  readonly sizeBytes: number;
+  /** Rows [from, to), where all dimensions but the last are rows (a 3-D tensor [E, 2I, H] has E · 2I rows). */
+  read(from: number, to: number, signal?: AbortSignal): Promise<WeightRows>;
+}
+
+/** A model's files, opened: its configuration, its text files, and the table of its tensors. */
+export interface Checkpoint {
+  readonly label: string;
+  /** config.json as it stands. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** generation_config.json, or {}. */
+  readonly generationConfig: Readonly<Record<string, unknown>>;
+  /** tokenizer.json and tokenizer_config.json, where the checkpoint has them. */
+  readonly tokenizer?: { readonly json: unknown; readonly config: Readonly<Record<string, unknown>> };
+  /** Jinja source: chat_template.jinja, else `chat_template` of tokenizer_config.json. */
+  readonly chatTemplate?: string;
+  readonly tensors: ReadonlyMap<string, CheckpointTensor>;
+  /** Bytes of all tensors. */
+  readonly sizeBytes: number;
+  close(): Promise<void>;
+}

@@ -1,0 +1,55 @@
+import { fileURLToPath } from "node:url";
+import { defineConfig, type Plugin, type UserConfig } from "vite";
+
+const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
+
+/** Comments and indentation explain shaders to people; a page need not download them. */
+const minifyShaders: Plugin = {
+  name: "minify-shaders",
+  enforce: "pre",
+  transform: {
+    filter: { id: /\.wgsl\?raw$/ },
+    handler: (code) =>
+      code
+        .replace(/\/\/.*?(\\n|\\r|")/g, "$1")
+        .replace(/(\\n)\s+/g, "$1")
+        .replace(/(\\n)+/g, "\\n"),
+  },
+};
+
+const external = [/^node:/, "webgpu", "commander", "@sparticuz/chromium"];
+
+const library = (entries: string[], outDir: string, node: boolean): UserConfig => ({
+  plugins: node ? [] : [minifyShaders],
+  publicDir: false,
+  worker: { format: "es" },
+  build: {
+    outDir,
+    target: node ? "node20" : "es2022",
+    minify: node ? false : "oxc",
+    sourcemap: node,
+    ssr: node,
+    lib: { entry: entries.map((entry) => path(`./src/${entry}.ts`)), formats: ["es"] },
+    rollupOptions: { external },
+  },
+});
+
+export default defineConfig(({ mode }): UserConfig => {
+  switch (mode) {
+    case "browser":
+      return library(["index", "worker"], "dist/browser", false);
+    case "node":
+      return library(["node", "cli", "demo-server"], "dist/node", true);
+    case "demo":
+      return {
+        root: path("./demo"),
+        base: "./",
+        plugins: [minifyShaders],
+        worker: { format: "es" },
+        resolve: { alias: { sluice: path("./src/index.ts") } },
+        build: { outDir: path("./dist/demo"), emptyOutDir: true, target: "es2022" },
+      };
+    default:
+      return {};
+  }
+});
