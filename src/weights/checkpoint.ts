@@ -8,15 +8,20 @@ export interface FileSource {
   size(name: string, signal?: AbortSignal): Promise<number | undefined>;
   /** The bytes [from, to); all of it without a range. Fails with `CheckpointError` where they are not to be had. */
   read(name: string, range?: { from: number; to: number }, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  /** Lets go of what it holds open; reads under way may fail. */
+  close?(): Promise<void>;
 }
 
-/** A tensor of a checkpoint, not yet read. `shape` is the logical shape; `format` what `read` returns. */
+/**
+ * A tensor of a checkpoint, not yet read. `shape` is the logical shape; `format` what `read` returns.
+ * A tensor of another dtype (fp8, integers) is listed as `f32`, and `read` refuses it by name.
+ */
 export interface CheckpointTensor {
   readonly name: string;
   readonly shape: readonly number[];
   readonly format: WeightFormat;
   readonly sizeBytes: number;
-  /** Rows [from, to), where all dimensions but the last are rows (a 3-D tensor [E, 2I, H] has E · 2I rows). */
+  /** Rows [from, to), data and scales aligned to 4 bytes, where all dimensions but the last are rows (a 3-D tensor [E, 2I, H] has E · 2I rows). */
   read(from: number, to: number, signal?: AbortSignal): Promise<WeightRows>;
 }
 

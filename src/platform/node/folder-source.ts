@@ -1,0 +1,87 @@
+import { type FileHandle, open, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { CheckpointError } from "../../errors.ts";
+import type { FileSource } from "../../weights/checkpoint.ts";
+
+/** Node reads at most 2 GiB at once; smaller pieces also notice an abort sooner. */
+const PIECE_BYTES = 64 * 2 ** 20;
+
+/** A model's folder on disk. Files stay open until `close`, so that a read costs one system call. */
+export class FolderSource implements FileSource {
+  readonly label: string;
+  readonly #handles = new Map<string, Promise<FileHandle>>();
+  #closed = false;
+
+  private constructor(folder: string) {
+    this.label = folder;
+  }
+
+  /** Fails with `CheckpointError` where `folder` is not there or not a folder. */
+  static async open(folder: string): Promise<FolderSource> {
+    const found = await stat(folder).catch((cause) => {
+      throw new CheckpointError(folder, `there is no such folder (${cause.code}).`, { cause });
+    });
+    if (!found.isDirectory()) {
+      throw new CheckpointError(folder, "this is not a folder. Give the folder that holds config.json.");
+    }
+    return new FolderSource(folder);
+  }
+
+  async size(name: string): Promise<number | undefined> {
+    try {
+      return (await (await this.#handle(name)).stat()).size;
+    } catch (error) {
+      if (isMissing(error)) return undefined;
+      throw this.#failure(name, error);
+    }
+  }
+
+  async read(
+    name: string,
+    range?: { from: number; to: number },
+    signal?: AbortSignal,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    signal?.throwIfAborted();
+    try {
+      const handle = await this.#handle(name);
+      const { from, to } = range ?? { from: 0, to: (await handle.stat()).size };
+      const bytes = new Uint8Array(to - from);
+      for (let done = 0; done < bytes.length; ) {
+        signal?.throwIfAborted();
+        const length = Math.min(PIECE_BYTES, bytes.length - done);
+        const { bytesRead } = await handle.read(bytes, done, length, from + done);
+        if (bytesRead === 0) throw new Error(`the file ends at byte ${from + done}, bytes up to ${to} were asked for`);
+        done += bytesRead;
+      }
+      return bytes;
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw this.#failure(name, error);
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const handles = [...this.#handles.values()];
+    this.#handles.clear();
+    await Promise.all(handles.map((handle) => handle.then((file) => file.close())));
+  }
+
+  #handle(name: string): Promise<FileHandle> {
+    let handle = this.#handles.get(name);
+    if (!handle) {
+      if (this.#closed) return Promise.reject(new Error("the folder was closed"));
+      handle = open(join(this.label, name), "r");
+      this.#handles.set(name, handle);
+      handle.catch(() => this.#handles.delete(name));
+    }
+    return handle;
+  }
+
+  #failure(name: string, cause: unknown): CheckpointError {
+    const reason = isMissing(cause) ? "there is no such file" : (cause as Error).message;
+    return new CheckpointError(join(this.label, name), `${reason}.`, { cause });
+  }
+}
+
+const isMissing = (error: unknown): boolean => (error as NodeJS.ErrnoException).code === "ENOENT";

@@ -1,0 +1,74 @@
+import { CheckpointError } from "../errors.ts";
+import type { Checkpoint, FileSource } from "./checkpoint.ts";
+import { openTensors } from "./tensor-table.ts";
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+/**
+ * Opens a Hugging Face model folder: its JSON files and the headers of its safetensors; weights are read later, by rows.
+ * Fails with `CheckpointError`, which names the file, where one is missing, truncated or corrupt; `files` is then closed.
+ */
+export async function openCheckpoint(files: FileSource, signal?: AbortSignal): Promise<Checkpoint> {
+  try {
+    return await open(files, signal);
+  } catch (error) {
+    await files.close?.();
+    throw error;
+  }
+}
+
+async function open(files: FileSource, signal?: AbortSignal): Promise<Checkpoint> {
+  const config = await readObject(files, "config.json", signal);
+  if (!config) {
+    throw new CheckpointError(
+      files.label,
+      "there is no config.json. A model's folder holds config.json, tokenizer.json, tokenizer_config.json and " +
+        "model.safetensors (or its shards with model.safetensors.index.json).",
+    );
+  }
+  const [generationConfig, tokenizerJson, tokenizerConfig, jinja, tensors] = await Promise.all([
+    readObject(files, "generation_config.json", signal),
+    readObject(files, "tokenizer.json", signal),
+    readObject(files, "tokenizer_config.json", signal),
+    readText(files, "chat_template.jinja", signal),
+    openTensors(files, signal),
+  ]);
+  return {
+    label: files.label,
+    config,
+    generationConfig: generationConfig ?? {},
+    tokenizer: tokenizerJson && { json: tokenizerJson, config: tokenizerConfig ?? {} },
+    chatTemplate: jinja ?? templateOf(tokenizerConfig?.chat_template),
+    tensors,
+    sizeBytes: [...tensors.values()].reduce((sum, tensor) => sum + tensor.sizeBytes, 0),
+    close: async () => files.close?.(),
+  };
+}
+
+/** `chat_template` is Jinja source, or a list of named ones. */
+function templateOf(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value)) return undefined;
+  const template = value.find((entry) => entry?.name === "default")?.template;
+  return typeof template === "string" ? template : undefined;
+}
+
+async function readObject(files: FileSource, name: string, signal?: AbortSignal): Promise<JsonObject | undefined> {
+  const text = await readText(files, name, signal);
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new CheckpointError(`${files.label}/${name}`, `this is not JSON (${(cause as Error).message}).`, { cause });
+  }
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw new CheckpointError(`${files.label}/${name}`, "this is not a JSON object.");
+  }
+  return value as JsonObject;
+}
+
+async function readText(files: FileSource, name: string, signal?: AbortSignal): Promise<string | undefined> {
+  if ((await files.size(name, signal)) === undefined) return undefined;
+  return new TextDecoder().decode(await files.read(name, undefined, signal));
+}
