@@ -1,0 +1,86 @@
+import { invariant } from "../errors.ts";
+import type { PipelineCache } from "./pipelines.ts";
+import type { RecordedDispatch, Recorder } from "./recorder.ts";
+import type { GpuTensor, Scratch } from "./resources.ts";
+import { planScratch, type ScratchArena } from "./scratch.ts";
+
+/**
+ * A recorded step, compiled: flat arrays of pipelines, bind groups and grids that `encode` replays in one loop.
+ * Replaying allocates nothing.
+ */
+export class Plan {
+  readonly #pipelines: readonly GPUComputePipeline[];
+  readonly #groups: readonly GPUBindGroup[];
+  readonly #grid: Uint32Array;
+  readonly #buffers: ReadonlyMap<Scratch, GPUBuffer>;
+  /** Names of the kernels, in the order of their dispatches. */
+  readonly kernels: readonly string[];
+
+  private constructor(
+    kernels: readonly string[],
+    pipelines: readonly GPUComputePipeline[],
+    groups: readonly GPUBindGroup[],
+    grid: Uint32Array,
+    buffers: ReadonlyMap<Scratch, GPUBuffer>,
+  ) {
+    this.kernels = kernels;
+    this.#pipelines = pipelines;
+    this.#groups = groups;
+    this.#grid = grid;
+    this.#buffers = buffers;
+  }
+
+  /** Compiles all pipelines at once and binds scratch memory from `arena`, which plans share. */
+  static async compile(recorder: Recorder, pipelines: PipelineCache, arena: ScratchArena): Promise<Plan> {
+    const { dispatches } = recorder;
+    const compiled = await Promise.all(dispatches.map((d) => pipelines.get(d)));
+    const { slots, sizes } = planScratch(recorder.scratches);
+    const memory = arena.take(sizes);
+    const buffers = new Map([...slots].map(([scratch, slot]) => [scratch, memory[slot]]));
+    const groups = dispatches.map((d) => bind(pipelines, d, buffers));
+    const grid = new Uint32Array(dispatches.flatMap((d) => [...d.grid]));
+    return new Plan(
+      dispatches.map((d) => d.kernel),
+      compiled,
+      groups,
+      grid,
+      buffers,
+    );
+  }
+
+  encode(pass: GPUComputePassEncoder): void {
+    for (let i = 0; i < this.#pipelines.length; i++) this.encodeOne(pass, i);
+  }
+
+  /** One dispatch alone, for timing kernels one by one. */
+  encodeOne(pass: GPUComputePassEncoder, i: number): void {
+    pass.setPipeline(this.#pipelines[i]);
+    pass.setBindGroup(0, this.#groups[i]);
+    pass.dispatchWorkgroups(this.#grid[3 * i], this.#grid[3 * i + 1], this.#grid[3 * i + 2]);
+  }
+
+  /** The memory of a retained tensor. Other plans use it too: copy it out in the submit that wrote it. */
+  bufferOf(tensor: GpuTensor): GPUBuffer {
+    const buffer = this.#buffers.get(tensor.scratch);
+    invariant(buffer && tensor.scratch.isRetained, `${tensor.scratch.label} was not retained`);
+    return buffer;
+  }
+}
+
+function bind(
+  pipelines: PipelineCache,
+  dispatch: RecordedDispatch,
+  buffers: ReadonlyMap<Scratch, GPUBuffer>,
+): GPUBindGroup {
+  const entries = dispatch.resources.map((resource, i) => {
+    const buffer = resource.kind === "scratch" ? buffers.get(resource.scratch) : resource.gpu;
+    const label = resource.kind === "scratch" ? resource.scratch.label : resource.label;
+    invariant(buffer, `${dispatch.kernel}: ${label} has no memory`);
+    return { binding: dispatch.shader.bindings[i].index, resource: { buffer } };
+  });
+  return pipelines.device.createBindGroup({
+    label: dispatch.kernel,
+    layout: pipelines.layout(dispatch.shader),
+    entries,
+  });
+}

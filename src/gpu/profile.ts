@@ -1,0 +1,53 @@
+/** What shaders may use on a device. A kernel's variants are chosen by these facts and by shapes, never by a vendor's name. */
+export interface DeviceProfile {
+  /** `shader-f16` is enabled. */
+  readonly f16: boolean;
+  /** `subgroups` is enabled. */
+  readonly subgroups: boolean;
+  /** WGSL has `dot4I8Packed`. */
+  readonly packedDot: boolean;
+  readonly subgroupMinSize: number;
+  readonly subgroupMaxSize: number;
+  /** Bytes of one storage binding. */
+  readonly maxBindingBytes: number;
+  readonly maxBufferBytes: number;
+  /** Workgroups in one dimension of a grid. */
+  readonly maxGrid: number;
+  readonly maxWorkgroupBytes: number;
+  readonly maxInvocations: number;
+}
+
+/** What every WebGPU device offers: tier 0. */
+export const BASELINE: DeviceProfile = {
+  f16: false,
+  subgroups: false,
+  packedDot: false,
+  subgroupMinSize: 1,
+  subgroupMaxSize: 128,
+  maxBindingBytes: 128 * 2 ** 20,
+  maxBufferBytes: 256 * 2 ** 20,
+  maxGrid: 65_535,
+  maxWorkgroupBytes: 16_384,
+  maxInvocations: 256,
+};
+
+/** The profile of a device, with features switched off where `without` says so (to test or compare tiers). */
+export function profileOf(
+  device: GPUDevice,
+  languageFeatures: ReadonlySet<string>,
+  without: { readonly f16?: boolean; readonly subgroups?: boolean; readonly packedDot?: boolean } = {},
+): DeviceProfile {
+  const info = device.adapterInfo;
+  return {
+    f16: device.features.has("shader-f16") && !without.f16,
+    subgroups: device.features.has("subgroups") && !without.subgroups,
+    packedDot: languageFeatures.has("packed_4x8_integer_dot_product") && !without.packedDot,
+    subgroupMinSize: info?.subgroupMinSize || 4,
+    subgroupMaxSize: info?.subgroupMaxSize || 128,
+    maxBindingBytes: device.limits.maxStorageBufferBindingSize,
+    maxBufferBytes: device.limits.maxBufferSize,
+    maxGrid: device.limits.maxComputeWorkgroupsPerDimension,
+    maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
+    maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
+  };
+}

@@ -1,0 +1,12 @@
+import source from "../../../shaders/dense/rms-norm.wgsl?raw";
+import { defineKernel } from "../../gpu/kernel.ts";
+import { reduce } from "../lib/reduce.ts";
+
+/** Normalises rows by their root mean square. Grid: [rows]. */
+export const rmsNormKernel = defineKernel({
+  name: "rms-norm",
+  source,
+  uses: [reduce],
+  buffers: ["x", "factor", "y"],
+  constants: ["COLUMNS", "EPS"],
+});
