@@ -1,31 +1,50 @@
+import { afterEach } from "vitest";
+import { describeAdapter } from "../../src/gpu/describe-adapter.ts";
 import { openGpu } from "../../src/platform/node/gpu.ts";
+
+/** The adapter to test with, as a part of its name; the best one by default. */
+export const testAdapterName = process.env.SLUICE_TEST_ADAPTER || undefined;
 
 export interface TestDevice {
   readonly device: GPUDevice;
+  readonly adapter: GPUAdapter;
   readonly languageFeatures: ReadonlySet<string>;
 }
 
-let shared: Promise<TestDevice> | undefined;
+const devices = { full: undefined, basic: undefined } as Record<"full" | "basic", Promise<TestDevice> | undefined>;
+const failures: string[] = [];
 
-/** The device that GPU tests of one process share, with every feature and limit of its adapter. */
-export function testDevice(): Promise<TestDevice> {
-  shared ??= open();
-  return shared;
+/**
+ * A GPU device that all tests of a file share. `full` has every feature and limit of the adapter; `basic` has WebGPU's
+ * defaults only, which is all that any browser promises. An error that nobody caught, and a lost device, fail the test
+ * during which they happen.
+ */
+export function testDevice(kind: "full" | "basic" = "full"): Promise<TestDevice> {
+  devices[kind] ??= openDevice(kind);
+  return devices[kind];
 }
 
-async function open(): Promise<TestDevice> {
-  const { gpu, adapter } = await openGpu({ adapter: process.env.SLUICE_TEST_ADAPTER });
-  const features = ["shader-f16", "subgroups", "timestamp-query"] as const;
-  const device = await adapter.requestDevice({
-    label: "tests",
-    requiredFeatures: features.filter((f) => adapter.features.has(f)),
-    requiredLimits: {
-      maxBufferSize: adapter.limits.maxBufferSize,
-      maxStorageBufferBindingSize: adapter.limits.maxStorageBufferBindingSize,
-    },
+afterEach(async () => {
+  // Errors of work that was submitted last arrive after it.
+  await Promise.all(Object.values(devices).map(async (opened) => (await opened)?.device.queue.onSubmittedWorkDone()));
+  const messages = failures.splice(0);
+  if (messages.length > 0) throw new Error(messages.join("\n"));
+});
+
+async function openDevice(kind: "full" | "basic"): Promise<TestDevice> {
+  const { gpu, adapter } = await openGpu({ adapter: testAdapterName });
+  const label = `test device (${describeAdapter(adapter).name}, ${kind})`;
+  const device = await adapter.requestDevice(kind === "full" ? { label, ...everything(adapter) } : { label });
+  device.addEventListener("uncapturederror", ({ error }) => failures.push(`${label}: ${error.message}`));
+  void device.lost.then(({ reason, message }) => {
+    if (reason !== "destroyed") failures.push(`${label} was lost: ${message}`);
   });
-  device.addEventListener("uncapturederror", (event) => {
-    throw new Error(`WebGPU: ${(event as GPUUncapturedErrorEvent).error.message}`);
-  });
-  return { device, languageFeatures: gpu.wgslLanguageFeatures };
+  return { device, adapter, languageFeatures: gpu.wgslLanguageFeatures };
+}
+
+function everything(adapter: GPUAdapter): GPUDeviceDescriptor {
+  const requiredLimits: Record<string, number> = {};
+  // Limits are getters of the prototype, so Object.keys finds none.
+  for (const name in adapter.limits) requiredLimits[name] = adapter.limits[name as keyof GPUSupportedLimits] as number;
+  return { requiredFeatures: [...adapter.features] as GPUFeatureName[], requiredLimits };
 }
