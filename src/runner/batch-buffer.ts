@@ -1,17 +1,6 @@
+import type { SequenceStep } from "../engine/runner.ts";
 import { invariant } from "../errors.ts";
 import type { GpuBuffer } from "../gpu/resources.ts";
-
-/** What a step runs for one sequence. */
-export interface BatchSequence {
-  /** Token ids of its rows. */
-  readonly tokens: ArrayLike<number>;
-  /** Position of the first of them: how many tokens its state already holds. */
-  readonly position: number;
-  /** Where its recurrent state lives. */
-  readonly slot: number;
-  /** KV blocks, enough for position + tokens. */
-  readonly blocks: ArrayLike<number>;
-}
 
 export interface BatchLimits {
   readonly maxTokens: number;
@@ -59,7 +48,7 @@ export class BatchBuffer implements GpuBuffer {
   }
 
   /** Puts `sequences` into one batch, rows in order, and uploads it. */
-  write(queue: GPUQueue, sequences: readonly BatchSequence[]): void {
+  write(queue: GPUQueue, sequences: readonly SequenceStep[]): void {
     const { limits } = this;
     const layout = batchLayout(limits);
     const words = this.#words;

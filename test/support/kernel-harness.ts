@@ -1,3 +1,4 @@
+import type { SequenceStep } from "../../src/engine/runner.ts";
 import { PipelineCache } from "../../src/gpu/pipelines.ts";
 import { Plan } from "../../src/gpu/plan.ts";
 import { type DeviceProfile, profileOf } from "../../src/gpu/profile.ts";
@@ -5,7 +6,7 @@ import { Recorder } from "../../src/gpu/recorder.ts";
 import type { GpuBuffer, GpuTensor, GpuWeight } from "../../src/gpu/resources.ts";
 import { ScratchArena } from "../../src/gpu/scratch.ts";
 import type { GpuContext } from "../../src/ops/gpu/gpu-ops.ts";
-import { BatchBuffer, type BatchLimits, type BatchSequence, batchConstants } from "../../src/runner/batch-buffer.ts";
+import { BatchBuffer, type BatchLimits, batchConstants } from "../../src/runner/batch-buffer.ts";
 import type { WeightRows } from "../../src/weights/format.ts";
 import { testDevice } from "./gpu.ts";
 
@@ -44,8 +45,8 @@ export class KernelHarness {
   static async create(options: HarnessOptions = {}): Promise<KernelHarness> {
     const { device, languageFeatures } = await testDevice();
     const limits = { maxTokens: 256, maxSequences: 4, maxBlocks: 16, blockTokens: 64, ...options.limits };
-    let cache = caches.get(device);
-    if (!cache) caches.set(device, (cache = new PipelineCache(device)));
+    const cache = caches.get(device) ?? new PipelineCache(device);
+    caches.set(device, cache);
     return new KernelHarness(device, profileOf(device, languageFeatures, options.without), limits, cache);
   }
 
@@ -85,7 +86,7 @@ export class KernelHarness {
     return { kind: "buffer", label, sizeBytes: data.byteLength, gpu: this.#upload(label, data) };
   }
 
-  writeBatch(sequences: readonly BatchSequence[]): void {
+  writeBatch(sequences: readonly SequenceStep[]): void {
     this.batch.write(this.device.queue, sequences);
   }
 
