@@ -1,0 +1,73 @@
+import { CheckpointError, invariant } from "../errors.ts";
+import { decodeRows } from "./decode.ts";
+import { GROUP, isQuantized, type WeightFormat, type WeightRows } from "./format.ts";
+import { floatToHalf } from "./half.ts";
+import { quantizeQ4, quantizeQ8 } from "./quantize.ts";
+import { aligned16, aligned32, bytesOf } from "./views.ts";
+
+/** Whether rows of so many columns have whole groups; others stay in f16 or bf16. */
+export const canQuantize = (columns: number): boolean => columns > 0 && columns % GROUP === 0;
+
+/**
+ * Rows in another format; as they are where it is the same one. bf16 → f32 and f16 → f32 are exact.
+ * Fails with `CheckpointError`, naming `label`, for weights that are NaN or infinite, or that `format` cannot hold.
+ */
+export function convertRows(rows: WeightRows, format: WeightFormat, label: string): WeightRows {
+  if (rows.format === format) {
+    checkFinite(rows, label);
+    return rows;
+  }
+  return encodeRows(decodeRows(rows), rows.columns, format, label);
+}
+
+/**
+ * Numbers [rows, columns] in `format`, rounded to nearest, ties to even. Nothing is clamped: a weight too large for the
+ * format is an error, as NaN and infinities are, because a model with such weights answers nonsense.
+ */
+export function encodeRows(values: Float32Array, columns: number, format: WeightFormat, label: string): WeightRows {
+  invariant(!isQuantized(format) || canQuantize(columns), `${label}: ${columns} columns cannot become ${format}`);
+  const input: WeightRows = { format: "f32", rows: values.length / columns, columns, data: bytesOf(values) };
+  checkFinite(input, label);
+  const output = encoders[format](input, values);
+  checkFinite(output, label);
+  return output;
+}
+
+const encoders: Record<WeightFormat, (input: WeightRows, values: Float32Array) => WeightRows> = {
+  f32: (input) => input,
+  f16: (input, values) => ({ ...input, format: "f16", data: bytesOf(roundToHalf(values)) }),
+  bf16: (input) => ({ ...input, format: "bf16", data: bytesOf(roundToBf16(aligned32(input.data))) }),
+  q8: ({ columns }, values) => quantizeQ8(values, columns),
+  q4: ({ columns }, values) => quantizeQ4(values, columns),
+};
+
+function roundToHalf(values: Float32Array): Uint16Array {
+  const halves = new Uint16Array(values.length);
+  for (let i = 0; i < values.length; i++) halves[i] = floatToHalf(values[i]);
+  return halves;
+}
+
+function roundToBf16(words: Uint32Array): Uint16Array {
+  const halves = new Uint16Array(words.length);
+  for (let i = 0; i < words.length; i++) halves[i] = (words[i] + 0x7fff + ((words[i] >>> 16) & 1)) >>> 16;
+  return halves;
+}
+
+/** Exponents of all ones are NaN or infinity; in quantised rows only scales can have them. */
+function checkFinite({ format, data, scales, columns }: WeightRows, label: string): void {
+  const at =
+    format === "f32"
+      ? firstWith(0x7f800000, aligned32(data))
+      : format === "bf16"
+        ? firstWith(0x7f80, aligned16(data))
+        : firstWith(0x7c00, aligned16(scales ?? data)) * (scales ? GROUP : 1);
+  if (at < 0) return;
+  const place = `row ${Math.floor(at / columns)}, column ${at % columns}`;
+  const message = `a weight (${place} of those read) is NaN, infinite or too large for ${format}. `;
+  throw new CheckpointError(label, `${message}The checkpoint is damaged, or made for another format.`);
+}
+
+function firstWith(exponent: number, words: Uint16Array | Uint32Array): number {
+  for (let i = 0; i < words.length; i++) if ((words[i] & exponent) === exponent) return i;
+  return -1;
+}

@@ -1,0 +1,110 @@
+import { Q4_SHIFTS } from "./decode.ts";
+import { dataBytes, GROUP, scaleBytes, type WeightRows } from "./format.ts";
+import { floatToHalf, halfToFloat } from "./half.ts";
+import { bytesOf } from "./views.ts";
+
+/** Finite weights [rows, columns], columns a multiple of 32, to int8 with one scale per 32: absmax / 127. */
+export function quantizeQ8(values: Float32Array, columns: number): WeightRows {
+  const data = new Int8Array(dataBytes("q8", values.length));
+  const scales = new Uint16Array(scaleBytes("q8", values.length) / 2);
+  for (let start = 0; start < values.length; start += GROUP) {
+    const absmax = Math.abs(signedMax(values, start));
+    let half = floatToHalf(absmax / 127);
+    // A subnormal scale may be rounded so far down that the largest weight would be cut off.
+    if (halfToFloat(half) * 127.5 < absmax) half++;
+    scales[start / GROUP] = half;
+    const inverse = inverseOf(half);
+    for (let i = start; i < start + GROUP; i++) {
+      data[i] = Math.max(-127, Math.min(127, Math.round(values[i] * inverse)));
+    }
+  }
+  return { format: "q8", rows: values.length / columns, columns, data: bytesOf(data), scales: bytesOf(scales) };
+}
+
+/**
+ * Finite weights [rows, columns], columns a multiple of 32, to 4 bits with one scale per 32. The scale is searched:
+ * levels reach from −8 to 7, so the best one seldom puts the largest weight exactly on −8.
+ */
+export function quantizeQ4(values: Float32Array, columns: number): WeightRows {
+  const data = new Uint32Array(dataBytes("q4", values.length) / 4);
+  const scales = new Uint16Array(scaleBytes("q4", values.length) / 2);
+  for (let start = 0; start < values.length; start += GROUP) {
+    const half = searchScale(values, start);
+    scales[start / GROUP] = half;
+    const inverse = inverseOf(half);
+    for (let i = start; i < start + GROUP; i += 8) {
+      let word = 0;
+      for (let e = 0; e < 8; e++) word |= level(values[i + e], inverse) << Q4_SHIFTS[e];
+      data[i >> 3] = word;
+    }
+  }
+  return { format: "q4", rows: values.length / columns, columns, data: bytesOf(data), scales: bytesOf(scales) };
+}
+
+/** 0 where the scale is 0: then every weight becomes 0. */
+const inverseOf = (half: number): number => ((half & 0x7fff) === 0 ? 0 : 1 / halfToFloat(half));
+
+/** The nearest of the levels 0…15, which stand for −8…7. */
+function level(value: number, inverse: number): number {
+  const q = (value * inverse + 8.5) | 0; // the cut is towards zero, so what is below −8.5 becomes 0 or less
+  return Math.max(0, Math.min(15, q));
+}
+
+/** Where the largest weight lands: −8 exactly, a little beyond it (cut off, the others finer), or short of it. */
+const LANDINGS = [-8, -9.2, -8.6, -8.3, -7.7, -7.4, -7, -6.6, 7, 7.4, 7.8] as const;
+
+/**
+ * The f16 scale with the least squared error. For fixed levels u the best scale is Σwu / Σu², which lowers the error to
+ * Σw² − (Σwu)² / Σu²; so each landing is judged by that, the best is rounded to f16, and the levels are chosen anew.
+ */
+function searchScale(values: Float32Array, start: number): number {
+  const max = signedMax(values, start);
+  if (max === 0) return 0;
+  let bestGain = 0;
+  let bestScale = 0;
+  for (const landing of LANDINGS) {
+    fitLevels(values, start, landing / max);
+    if (gain > bestGain) {
+      bestGain = gain;
+      bestScale = scale;
+    }
+  }
+  fitLevels(values, start, 1 / bestScale);
+  const refined = floatToHalf(gain > bestGain ? scale : bestScale);
+  const plain = floatToHalf(max / -8);
+  return squaredError(values, start, refined) < squaredError(values, start, plain) ? refined : plain;
+}
+
+// What `fitLevels` found; two numbers are too few to allocate an object for, a million times.
+let gain = 0;
+let scale = 0;
+
+function fitLevels(values: Float32Array, start: number, inverse: number): void {
+  let wu = 0;
+  let uu = 0;
+  for (let i = start; i < start + GROUP; i++) {
+    const u = level(values[i], inverse) - 8;
+    wu += values[i] * u;
+    uu += u * u;
+  }
+  scale = wu / uu;
+  gain = wu * scale;
+}
+
+function squaredError(values: Float32Array, start: number, half: number): number {
+  const scale = halfToFloat(half);
+  const inverse = inverseOf(half);
+  let sum = 0;
+  for (let i = start; i < start + GROUP; i++) {
+    const error = values[i] - (level(values[i], inverse) - 8) * scale;
+    sum += error * error;
+  }
+  return sum;
+}
+
+/** The weight of the largest magnitude, with its sign. */
+function signedMax(values: Float32Array, start: number): number {
+  let max = 0;
+  for (let i = start; i < start + GROUP; i++) if (Math.abs(values[i]) > Math.abs(max)) max = values[i];
+  return max;
+}
