@@ -7,29 +7,30 @@ import { pipeline } from "node:stream/promises";
 import { createBrotliDecompress } from "node:zlib";
 
 /**
- * Unpacks `bin/<file>` (`*.tar.br`, or one program as `*.br`) of the npm package `@sparticuz/chromium`, once for all
- * processes, and returns the folder. Two processes may do it at once: each unpacks into a folder of its own, and the
- * first rename wins.
+ * Unpacks archives (`*.tar.br`) and programs (`*.br`) from `bin/` of the npm package `@sparticuz/chromium` into one folder
+ * named `name`, once for all processes, and returns the folder. Two processes may do it at once: each unpacks into a folder
+ * of its own, and the first rename wins.
  *
  * @returns undefined when the package is not installed: it is the user's to choose.
  */
-export async function unpackSparticuz(file: string): Promise<string | undefined> {
-  const require = createRequire(import.meta.url);
-  const entry = resolveOptional(require, "@sparticuz/chromium");
+export async function unpackSparticuz(name: string, files: readonly string[]): Promise<string | undefined> {
+  const entry = resolveOptional("@sparticuz/chromium");
   if (entry === undefined) return undefined;
   const root = join(dirname(entry), "../..");
   const { version } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
-  const name = basename(file, ".br");
-  const folder = join(await cacheFolder(), `${basename(name, ".tar")}-${version}`);
+  const folder = join(await cacheFolder(), `${name}-${version}`);
   if (existsSync(folder)) return folder;
 
   const unpacked = await mkdtemp(`${folder}-`);
   try {
-    const target = name.endsWith(".tar")
-      ? // The package unpacks itself with tar-fs, so that is there whenever the package is.
-        createRequire(entry)("tar-fs").extract(unpacked)
-      : createWriteStream(join(unpacked, name), { mode: 0o700 });
-    await pipeline(createReadStream(join(root, "bin", file)), createBrotliDecompress(), target);
+    // The package unpacks itself with tar-fs, so that is there whenever the package is.
+    const tar = createRequire(entry)("tar-fs");
+    for (const file of files) {
+      const target = file.endsWith(".tar.br")
+        ? tar.extract(unpacked)
+        : createWriteStream(join(unpacked, basename(file, ".br")), { mode: 0o700 });
+      await pipeline(createReadStream(join(root, "bin", file)), createBrotliDecompress(), target);
+    }
     await rename(unpacked, folder);
   } catch (error) {
     await rm(unpacked, { recursive: true, force: true });
@@ -38,9 +39,9 @@ export async function unpackSparticuz(file: string): Promise<string | undefined>
   return folder;
 }
 
-function resolveOptional(require: NodeJS.Require, name: string): string | undefined {
+function resolveOptional(name: string): string | undefined {
   try {
-    return require.resolve(name, { paths: [import.meta.dirname, process.cwd()] });
+    return createRequire(import.meta.url).resolve(name, { paths: [import.meta.dirname, process.cwd()] });
   } catch {
     return undefined;
   }

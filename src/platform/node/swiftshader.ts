@@ -14,7 +14,7 @@ export async function installSwiftShader(): Promise<SwiftShader> {
     return { reason: "The software adapter of @sparticuz/chromium exists for Linux on x64 only." };
   }
   try {
-    const folder = await unpackSparticuz("swiftshader.tar.br");
+    const folder = await unpackSparticuz("swiftshader", ["swiftshader.tar.br"]);
     if (folder === undefined) return { reason: "`npm install @sparticuz/chromium` brings a software adapter." };
     keepLoaded(join(folder, "libvulkan.so.1"));
     const driver = join(folder, "vk_swiftshader_icd.json");

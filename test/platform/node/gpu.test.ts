@@ -60,7 +60,7 @@ describe.skipIf(!hasSwiftShader)("unpackSparticuz", () => {
     const cache = await mkdtemp(join(tmpdir(), "sluice-cache-"));
     vi.stubEnv("XDG_CACHE_HOME", cache);
     try {
-      const [one, two] = await Promise.all([1, 2].map(() => unpackSparticuz("swiftshader.tar.br")));
+      const [one, two] = await Promise.all([1, 2].map(() => unpackSparticuz("swiftshader", ["swiftshader.tar.br"])));
       expect(one).toBe(two);
       expect(await readdir(one!)).toContain("libvk_swiftshader.so");
       expect(await readdir(join(cache, "sluice"))).toHaveLength(1);
