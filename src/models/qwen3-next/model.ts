@@ -1,0 +1,34 @@
+import type { Batch } from "../../ops/batch.ts";
+import type { LayerState, Ops, Tensor } from "../../ops/ops.ts";
+import { decoderLayer } from "./decoder-layer.ts";
+import type { ModelWeights } from "./weights.ts";
+
+/** Sees what a forward pass goes through. Tensors are valid during the call only, unless their `Ops` says otherwise. */
+export interface Trace {
+  /** The residual stream [T, H]: 0 is the embedding, i what layer i − 1 left. */
+  hidden?(index: number, x: Tensor): void;
+  /** The experts [T, k] that layer `layer` chose. */
+  experts?(layer: number, ids: Tensor): void;
+}
+
+/** The batch's tokens through all layers and the final norm: [T, H]. `state` holds one entry per layer. */
+export function forward(
+  ops: Ops,
+  weights: ModelWeights,
+  state: readonly LayerState[],
+  batch: Batch,
+  trace: Trace = {},
+): Tensor {
+  let x = ops.embed(weights.embedding, batch);
+  trace.hidden?.(0, x);
+  for (const [i, layer] of weights.layers.entries()) {
+    x = decoderLayer(ops, x, layer, state[i], batch, (ids) => trace.experts?.(i, ids));
+    trace.hidden?.(i + 1, x);
+  }
+  return ops.rmsNorm(x, weights.finalNorm);
+}
+
+/** Scores of every token of the vocabulary: [rows, V]. */
+export function logits(ops: Ops, weights: ModelWeights, hidden: Tensor): Tensor {
+  return ops.linear(hidden, weights.head);
+}
