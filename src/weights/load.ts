@@ -1,0 +1,57 @@
+import type { Quantization } from "../api/types.ts";
+import type { Device } from "../gpu/device.ts";
+import type { GpuWeight } from "../gpu/resources.ts";
+import { convertRows } from "./convert.ts";
+import { dataBytes, scaleBytes, type WeightSource } from "./format.ts";
+import { deviceFormat } from "./plan-format.ts";
+
+/** A weight without memory: enough to record and plan with. */
+export function planWeight(source: WeightSource, quantization: Quantization): GpuWeight {
+  const { label, rows, columns } = source;
+  return { kind: "weight", label, rows, columns, format: deviceFormat(source, quantization) };
+}
+
+/** Bytes of a weight on the device. */
+export const weightBytes = ({ rows, columns, format }: GpuWeight): number =>
+  dataBytes(format, rows * columns) + scaleBytes(format, rows * columns);
+
+export interface LoadStep {
+  readonly device: Device;
+  readonly quantization: Quantization;
+  readonly signal?: AbortSignal;
+  /** Called with the bytes that were read from the checkpoint. */
+  readonly onBytes: (bytes: number) => void;
+}
+
+/** Reads a weight some rows at a time, converts them, and uploads them. */
+export async function loadWeight(source: WeightSource, step: LoadStep): Promise<GpuWeight> {
+  const { device, signal, onBytes } = step;
+  const planned = planWeight(source, step.quantization);
+  const { label, rows, columns, format } = planned;
+  const data = device.buffer(label, dataBytes(format, rows * columns));
+  const scalesSize = scaleBytes(format, rows * columns);
+  const scales = scalesSize > 0 ? device.buffer(`${label} (scales)`, scalesSize) : undefined;
+  // Slices start at whole words of both planes as long as their rows are a multiple of 8.
+  const sliceRows = Math.max(8, Math.floor(SLICE_ELEMENTS / columns / 8) * 8);
+  for (let from = 0; from < rows; from += sliceRows) {
+    signal?.throwIfAborted();
+    const stored = await source.read(from, Math.min(from + sliceRows, rows), signal);
+    onBytes(stored.data.byteLength + (stored.scales?.byteLength ?? 0));
+    const slice = convertRows(stored, format, label);
+    upload(device.queue, data, dataBytes(format, from * columns), slice.data);
+    if (scales) upload(device.queue, scales, scaleBytes(format, from * columns), slice.scales!);
+  }
+  return { ...planned, data, scales };
+}
+
+/** Elements of one slice: a few megabytes, so that neither host memory nor the queue's staging grows with the model. */
+const SLICE_ELEMENTS = 2 ** 20;
+
+function upload(queue: GPUQueue, buffer: GPUBuffer, offset: number, bytes: Uint8Array): void {
+  const whole = bytes.byteLength & ~3;
+  if (whole > 0) queue.writeBuffer(buffer, offset, bytes.buffer as ArrayBuffer, bytes.byteOffset, whole);
+  if (whole === bytes.byteLength) return;
+  const tail = new Uint8Array(4);
+  tail.set(bytes.subarray(whole));
+  queue.writeBuffer(buffer, offset + whole, tail);
+}
