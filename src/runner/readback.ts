@@ -1,0 +1,40 @@
+/** Staging buffers for the one way from GPU to CPU. A ring, so that steps in flight do not wait for each other. */
+export class Readback {
+  readonly #device: GPUDevice;
+  readonly #free: GPUBuffer[] = [];
+  readonly #all: GPUBuffer[] = [];
+
+  constructor(
+    device: GPUDevice,
+    readonly sizeBytes: number,
+  ) {
+    this.#device = device;
+  }
+
+  /** Copies the start of `source` with `encoder`; `read` its content once the encoder has been submitted. */
+  copy(encoder: GPUCommandEncoder, source: GPUBuffer): GPUBuffer {
+    const staging = this.#free.pop() ?? this.#create();
+    encoder.copyBufferToBuffer(source, 0, staging, 0, this.sizeBytes);
+    return staging;
+  }
+
+  /** Calls `use` with the bytes; they are gone when it returns. */
+  async read<T>(staging: GPUBuffer, use: (bytes: ArrayBuffer) => T): Promise<T> {
+    await staging.mapAsync(GPUMapMode.READ);
+    const result = use(staging.getMappedRange());
+    staging.unmap();
+    this.#free.push(staging);
+    return result;
+  }
+
+  dispose(): void {
+    for (const buffer of this.#all) buffer.destroy();
+  }
+
+  #create(): GPUBuffer {
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    const buffer = this.#device.createBuffer({ label: "readback", size: this.sizeBytes, usage });
+    this.#all.push(buffer);
+    return buffer;
+  }
+}
