@@ -1,5 +1,6 @@
 import { fileURLToPath } from "node:url";
-import { defineConfig, type Plugin, type UserConfig } from "vite";
+import type { Plugin } from "vite";
+import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -19,7 +20,7 @@ const minifyShaders: Plugin = {
 
 const external = [/^node:/, "webgpu", "commander", "@sparticuz/chromium"];
 
-const library = (entries: string[], outDir: string, node: boolean): UserConfig => ({
+const library = (entries: string[], outDir: string, node: boolean): ViteUserConfig => ({
   plugins: node ? [] : [minifyShaders],
   publicDir: false,
   worker: { format: "es" },
@@ -34,7 +35,16 @@ const library = (entries: string[], outDir: string, node: boolean): UserConfig =
   },
 });
 
-export default defineConfig(({ mode }): UserConfig => {
+/** Tests share one GPU, often a software one on few cores, so their files run one after the other. */
+const test: ViteUserConfig["test"] = {
+  include: ["test/**/*.test.ts"],
+  pool: "forks",
+  fileParallelism: false,
+  testTimeout: 60_000,
+  hookTimeout: 60_000,
+};
+
+export default defineConfig(({ mode }): ViteUserConfig => {
   switch (mode) {
     case "browser":
       return library(["index", "worker"], "dist/browser", false);
@@ -50,6 +60,6 @@ export default defineConfig(({ mode }): UserConfig => {
         build: { outDir: path("./dist/demo"), emptyOutDir: true, target: "es2022" },
       };
     default:
-      return {};
+      return { test };
   }
 });
