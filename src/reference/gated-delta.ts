@@ -1,5 +1,6 @@
 import type { DeltaShape } from "../ops/ops.ts";
 import { sigmoid, softplus } from "./activation.ts";
+import { deltaRuleChunked } from "./delta-chunk.ts";
 import { type DeltaTokens, deltaRule } from "./delta-rule.ts";
 import type { HostBatch, HostSequence } from "./host-batch.ts";
 import { deltaChannels, type HostRecurrentState } from "./host-state.ts";
@@ -18,7 +19,7 @@ export function gatedDelta(
   delta: HostDelta,
   state: HostRecurrentState,
   batch: HostBatch,
-  rule = deltaRule,
+  rule: (tokens: DeltaTokens, S: Float32Array) => Float64Array = deltaRule,
 ): HostTensor {
   const { valueHeads, keyDim, valueDim } = delta.shape;
   const y = hostTensor(qkv.rows, valueHeads * valueDim);
@@ -36,6 +37,13 @@ export function gatedDelta(
     }
   }
   return y;
+}
+
+/** The same through the chunk-parallel form: a second opinion for kernels. */
+export function gatedDeltaChunked(
+  ...inputs: [HostTensor, HostTensor, HostDelta, HostRecurrentState, HostBatch]
+): HostTensor {
+  return gatedDelta(...inputs, deltaRuleChunked);
 }
 
 /** What one value head sees of a sequence. Its key head is ⌊head / (valueHeads / keyHeads)⌋. */
