@@ -1,0 +1,101 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path/posix";
+import { fileURLToPath } from "node:url";
+import { expect, it } from "vitest";
+
+/** What each folder of src may import: `uses` anything of it, `knows` types only. */
+const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[] }> = {
+  api: { uses: ["engine", "tokenizer", "models", "weights"] },
+  runner: { uses: ["engine", "models", "ops", "kernels", "weights", "gpu"] },
+  models: { uses: ["weights"], knows: ["ops"] },
+  ops: { uses: ["kernels", "gpu"] },
+  kernels: { uses: ["gpu"] },
+  weights: { uses: ["gpu"] },
+  tokenizer: { knows: ["weights"] },
+  reference: { uses: ["weights"], knows: ["ops"] },
+  platform: { uses: ["weights", "gpu"], knows: ["api", "engine"] },
+  engine: {},
+  gpu: {},
+};
+
+/** Words that everybody shares: types without behaviour, from folders that may otherwise lie above the reader. */
+const VOCABULARY = ["api/types.ts", "ops/ops.ts", "ops/batch.ts", "weights/format.ts"];
+
+const src = fileURLToPath(new URL("../src", import.meta.url));
+const files = readdirSync(src, { recursive: true, encoding: "utf8" })
+  .map((file) => file.replaceAll("\\", "/"))
+  .filter((file) => file.endsWith(".ts") && !file.endsWith(".d.ts"));
+const imports = files.flatMap(importsOf);
+
+interface Import {
+  readonly from: string;
+  /** A file of src, or a module's name as it is written. */
+  readonly to: string;
+  readonly kind: "value" | "type" | "dynamic";
+}
+
+function importsOf(from: string): Import[] {
+  const text = readFileSync(join(src, from), "utf8");
+  const found = text.matchAll(/^(?:import|export)\s+(type\s)?(?:[^;"']*?\sfrom\s+)?"([^"]+)"|\bimport\("([^"]+)"\)/gm);
+  return Array.from(found, ([, type, named, dynamic]) => {
+    const name = (named ?? dynamic).replace(/\?.*$/, "");
+    const to = name.startsWith(".") ? relative(".", join(dirname(from), name)) : name;
+    return { from, to, kind: dynamic ? "dynamic" : type ? "type" : "value" };
+  });
+}
+
+const isEntryPoint = (file: string) => !file.includes("/") && file !== "errors.ts";
+const folderOf = (file: string) => file.slice(0, file.indexOf("/"));
+const print = ({ from, to, kind }: Import) => `${from} -> ${to} (${kind})`;
+
+it("finds the imports", () => {
+  expect(imports).toContainEqual({ from: "weights/checkpoint.ts", to: "weights/format.ts", kind: "type" });
+  expect(imports).toContainEqual({ from: "platform/node/gpu.ts", to: "errors.ts", kind: "value" });
+});
+
+it("lets imports point down only", () => {
+  const wrong = imports.filter(({ from, to, kind }) => {
+    if (isEntryPoint(from) || !files.includes(to) || to === "errors.ts" || folderOf(from) === folderOf(to))
+      return false;
+    if (kind === "type" && VOCABULARY.includes(to)) return false;
+    const { uses = [], knows = [] } = DIRECTIONS[folderOf(from)] ?? {};
+    return !(uses.includes(folderOf(to)) || (kind === "type" && knows.includes(folderOf(to))));
+  });
+  expect(wrong.map(print)).toEqual([]);
+});
+
+it("has no cycles", () => {
+  const finished = new Set<string>();
+  const visit = (file: string, path: string[]): string[] => {
+    if (path.includes(file)) return [...path.slice(path.indexOf(file)), file];
+    if (finished.has(file)) return [];
+    for (const { to } of imports.filter(({ from, kind }) => from === file && kind !== "type")) {
+      const cycle = visit(to, [...path, file]);
+      if (cycle.length > 0) return cycle;
+    }
+    finished.add(file);
+    return [];
+  };
+  expect(files.map((file) => visit(file, []).join(" -> ")).find(Boolean)).toBeUndefined();
+});
+
+it("names a platform in src/platform and entry points only", () => {
+  const wrong = imports.filter(
+    ({ from, to }) =>
+      (to.startsWith("node:") || to === "webgpu" || folderOf(to) === "platform") &&
+      !isEntryPoint(from) &&
+      folderOf(from) !== "platform",
+  );
+  expect(wrong.map(print)).toEqual([]);
+});
+
+it.each(["index.ts", "worker.ts"])("keeps Node and the reference out of what %s downloads", (entry) => {
+  const reached = new Set([entry]);
+  for (const file of reached) {
+    for (const { from, to, kind } of imports) {
+      if (from === file && kind === "value") reached.add(to);
+    }
+  }
+  const wrong = [...reached].filter((file) => /^(node:|webgpu$|platform\/node\/|reference\/)/.test(file));
+  expect(wrong).toEqual([]);
+});
