@@ -129,7 +129,7 @@ class PythonInterpreter extends Interpreter {
     if (callee.type !== "MemberExpression" || computed || args.some((node) => !isPositional(node))) return undefined;
     const receiver = this.evaluate(object, scope);
     const name = property.value;
-    if (receiver.type === "StringValue" && name in SIDES) {
+    if (receiver.type === "StringValue" && Object.hasOwn(SIDES, name)) {
       const chars = args[0] && this.evaluate(args[0], scope);
       return toValue(strip(str(receiver), SIDES[name as keyof typeof SIDES], chars?.value as string | undefined));
     }
