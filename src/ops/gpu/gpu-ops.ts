@@ -4,7 +4,8 @@ import type { Batch } from "../batch.ts";
 import type { AttentionShape, DeltaWeights, ExpertWeights, Norm, Ops, QueryKeyNorms, Routing } from "../ops.ts";
 import { appendKV, attention } from "./attention.ts";
 import { causalConv, gatedDelta } from "./delta.ts";
-import { embed, gatedRmsNorm, lastRows, linear, mixExperts, rmsNorm, swiGlu } from "./dense.ts";
+import { embed, gatedRmsNorm, lastRows, mixExperts, rmsNorm, swiGlu } from "./dense.ts";
+import { linear } from "./linear.ts";
 import { experts, route } from "./moe.ts";
 import type { GpuKVCache, GpuRecurrentState } from "./state.ts";
 

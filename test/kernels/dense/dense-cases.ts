@@ -1,0 +1,32 @@
+import { encodeRows } from "../../../src/weights/convert.ts";
+import { decodeRows } from "../../../src/weights/decode.ts";
+import type { WeightFormat, WeightRows } from "../../../src/weights/format.ts";
+import type { KernelHarness } from "../../support/kernel-harness.ts";
+import { normals } from "../../support/random.ts";
+
+/** What a kernel may use; devices that lack a feature run the same tier twice. */
+export const TIERS = [
+  { tier: "everything", without: {} },
+  { tier: "no f16", without: { f16: true } },
+  { tier: "no subgroups", without: { subgroups: true } },
+  { tier: "neither", without: { f16: true, subgroups: true } },
+] as const;
+
+export const FORMATS: readonly WeightFormat[] = ["f32", "f16", "bf16", "q8", "q4"];
+
+/** Seeded weights in a format, and the numbers that they stand for. */
+export function makeWeight(format: WeightFormat, rows: number, columns: number, seed: number) {
+  const encoded: WeightRows = encodeRows(normals(rows * columns, seed, columns ** -0.5), columns, format, "test");
+  return { encoded, values: decodeRows(encoded) };
+}
+
+/** A batch of sequences with so many rows each; token ids count up in steps of 7 within `vocabulary`. */
+export function writeRows(harness: KernelHarness, rows: readonly number[], vocabulary = 1): number[] {
+  let next = 0;
+  const sequences = rows.map((count, slot) => {
+    const tokens = Array.from({ length: count }, () => (next = (next + 7) % vocabulary));
+    return { tokens, position: 0, slot, blocks: Array.from({ length: Math.ceil(count / 64) }, (_, i) => i) };
+  });
+  harness.writeBatch(sequences);
+  return sequences.flatMap((sequence) => sequence.tokens);
+}

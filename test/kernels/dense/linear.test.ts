@@ -1,0 +1,67 @@
+import { describe, test } from "vitest";
+import { linear } from "../../../src/ops/gpu/linear.ts";
+import { hostTensor } from "../../../src/reference/host-tensor.ts";
+import { linear as reference } from "../../../src/reference/linear.ts";
+import type { WeightFormat } from "../../../src/weights/format.ts";
+import { expectClose } from "../../support/compare.ts";
+import { KernelHarness } from "../../support/kernel-harness.ts";
+import { normals } from "../../support/random.ts";
+import { FORMATS, makeWeight, TIERS, writeRows } from "./dense-cases.ts";
+
+interface Case {
+  readonly rows: number;
+  readonly columns: number;
+  readonly outputs: number;
+  readonly plus?: boolean;
+  /** Columns beside x in its tensor, left and right. */
+  readonly beside?: readonly [number, number];
+  /** Rows of the plan beyond those of the batch. */
+  readonly surplus?: number;
+}
+
+const CASES: readonly Case[] = [
+  { rows: 1, columns: 32, outputs: 1 },
+  { rows: 1, columns: 96, outputs: 1000, plus: true },
+  { rows: 2, columns: 64, outputs: 129 },
+  { rows: 3, columns: 256, outputs: 3, beside: [8, 3], plus: true },
+  { rows: 8, columns: 2048, outputs: 64 },
+  { rows: 17, columns: 32, outputs: 129, plus: true },
+  { rows: 63, columns: 96, outputs: 3, beside: [3, 5] },
+  { rows: 65, columns: 256, outputs: 1000, beside: [4, 4], plus: true },
+  { rows: 129, columns: 64, outputs: 65, surplus: 100 },
+];
+
+describe.each(TIERS)("linear with $tier", ({ without }) => {
+  describe.each(FORMATS)("%s", (format) => {
+    test.each(CASES)("$rows × $columns → $outputs", (shape) => check(format, shape, without));
+  });
+  test.each(["f32", "f16", "bf16"] as const)("%s with columns of no whole group", (format) =>
+    check(format, { rows: 3, columns: 8, outputs: 5 }, without),
+  );
+  test.each([
+    { rows: 1, columns: 2048, outputs: 12288 },
+    { rows: 65, columns: 4096, outputs: 2048 },
+  ])("q4, one layer of the 80B model: $rows × $columns → $outputs", (shape) => check("q4", shape, without));
+});
+
+async function check(format: WeightFormat, shape: Case, without: object): Promise<void> {
+  const { rows, columns, outputs, beside: [left, right] = [0, 0], surplus = 0 } = shape;
+  const harness = await KernelHarness.create({ without });
+  writeRows(harness, [rows]);
+  const stride = left + columns + right;
+  const wide = normals((rows + surplus) * stride, 1).fill(Number.NaN, rows * stride);
+  const x = { ...harness.input("x", rows + surplus, stride, wide), offset: left, columns };
+  const { encoded, values } = makeWeight(format, outputs, columns, 2);
+  const added = normals((rows + surplus) * outputs, 3);
+  const plus = shape.plus ? harness.input("plus", rows + surplus, outputs, added) : undefined;
+  const y = harness.output(linear(harness.context, x, harness.weight("w", encoded), plus));
+  await harness.run();
+
+  const input = hostTensor(rows, columns);
+  for (let r = 0; r < rows; r++)
+    input.data.set(wide.subarray(r * stride + left, r * stride + left + columns), r * columns);
+  const expected = reference(input, hostTensor(outputs, columns, values), plus && hostTensor(rows, outputs, added));
+  const limit = harness.profile.f16 ? 2e-3 : 2e-6;
+  expectClose((await harness.read(y)).subarray(0, rows * outputs), expected.data, limit);
+  harness.dispose();
+}
