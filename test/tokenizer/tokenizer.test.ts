@@ -88,6 +88,15 @@ describe("Sprout's tokenizer", () => {
   });
 });
 
+test("puts nothing in front, even where the tokenizer would", () => {
+  const files = tokenizerFiles(SPROUT);
+  const begin = { SpecialToken: { id: "<|endoftext|>", type_id: 0 } };
+  const single = [begin, { Sequence: { id: "A", type_id: 0 } }];
+  const post_processor = { type: "TemplateProcessing", single, pair: [], special_tokens: {} };
+  const tokenizer = new Tokenizer({ ...files, json: { ...files.json, post_processor } }, "with a template");
+  expect(tokenizer.encode("Once upon")).toEqual(sprout.encode("Once upon"));
+});
+
 describe("a tokenizer that cannot be used", () => {
   const files = tokenizerFiles(SPROUT);
   test.each([
