@@ -41,6 +41,7 @@ function contentText(content: ChatMessage["content"] | undefined, where: string)
 }
 
 function toolCall(call: ToolCall, where: string): unknown {
+  if (typeof call.function?.name !== "string") throw new InvalidRequestError(`${where}.function`, "has no name.");
   const { name, arguments: given } = call.function;
   return {
     ...call,
@@ -48,8 +49,8 @@ function toolCall(call: ToolCall, where: string): unknown {
   };
 }
 
-function parseArguments(given: string | object, where: string): unknown {
-  if (typeof given !== "string") return given;
+function parseArguments(given: string | object | undefined, where: string): unknown {
+  if (typeof given !== "string") return given ?? {};
   if (given.trim() === "") return {};
   let parsed: unknown;
   try {

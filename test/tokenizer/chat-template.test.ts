@@ -199,9 +199,10 @@ describe("messages that no template can take", () => {
     ],
     ["arguments that are no object", [calling("[1]")], "messages[0].tool_calls[0].function.arguments", /JSON object/],
     ["arguments that are a number", [calling("1.5")], "messages[0].tool_calls[0].function.arguments", /JSON object/],
+    ["a call of nothing", [{ ...calling(""), tool_calls: [{}] }], "messages[0].tool_calls[0].function", /no name/],
     ["an image", [user("a"), user(image)], "messages[1].content[0]", /"image_url".*text only/],
     ["an unknown role", [{ role: "robot", content: "a" }], "messages[0].role", /"robot"/],
-  ] as [string, ChatMessage[], string, RegExp][])("%s", (_, messages, field, message) => {
+  ] as unknown as [string, ChatMessage[], string, RegExp][])("%s", (_, messages, field, message) => {
     const render = () => template.render(messages);
     expect(render).toThrow(InvalidRequestError);
     expect(render).toThrow(expect.objectContaining({ field }));
