@@ -1,0 +1,142 @@
+// Softmax attention of one row over one range of cached tokens: a workgroup serves HEADS query heads that share a
+// key-value head, so that keys and values are read once. It leaves each head's maximum, sum and weighted values:
+//   m = max z,  l = Σ 2^(z − m),  a = Σ 2^(z − m) v        z = (q · k) · log2(e) / sqrt(HEAD_DIM)
+// Grid: [SPLITS, query heads / HEADS, rows].
+
+override HEADS: u32;
+override GROUP: u32;  // query heads of a key-value head
+
+const WORKGROUP = 256u;
+const MAX_HEADS = 8u;
+const LANES = 8u;  // that share a key
+const LOWEST = -3.0e38;
+
+@group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;          // [T, query heads · HEAD_DIM]
+@group(0) @binding(1) var<storage, read_write> sums: array<f32>;             // [T, query heads, SPLITS, HEAD_DIM]
+@group(0) @binding(2) var<storage, read_write> stats: array<vec2<f32>>;      // [T, query heads, SPLITS] (m, l)
+
+// Queries while scores are made; in the end what the streams add up, [stream][HEAD_DIM] of one head.
+var<workgroup> shared4: array<vec4<f32>, 2u * WORKGROUP>;
+var<workgroup> parts: array<f32, HEADS * TILE * LANES>;  // [head][token][lane] of scores
+var<workgroup> maxima: array<f32, HEADS * LANES>;
+var<workgroup> shares: array<f32, TILE * HEADS>;         // [token][head] 2^(z − m)
+var<workgroup> decay: array<f32, HEADS>;                 // 2^(old m − new m)
+var<workgroup> cacheRows: array<u32, TILE>;
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let row = group.z;
+  if (row >= tokenCount() || positionAt(row) == INACTIVE) { return; }
+  let length = positionAt(row) + 1u;
+  let span = splitSpan(length);
+  let begin = group.x * span;
+  if (begin >= length) { return; }
+  let end = min(begin + span, length);
+  let sequence = sequenceOf(row);
+  let queryHeads = GROUP * KEY_VALUE_HEADS;
+  let firstHead = group.y * HEADS;
+  let keyHead = firstHead / GROUP;
+
+  let width = HEAD_DIM / 8u;  // of a row, in units of 8 values
+  let scale = 1.44269504 * inverseSqrt(f32(HEAD_DIM));
+  for (var i = thread; i < HEADS * width * 2u; i += WORKGROUP) {
+    shared4[i] = scale * queries[(row * queryHeads + firstHead) * width * 2u + i];
+  }
+  workgroupBarrier();
+
+  // Scores: LANES threads to a token. Softmax: LANES threads to a head. Values: `width` threads to a token.
+  let token = thread / LANES;
+  let lane = thread % LANES;
+  let stream = thread / width;
+  let column = thread % width;
+  let streams = WORKGROUP / width;
+  var m = LOWEST;
+  var l = 0.0;
+  var low: array<vec4<f32>, MAX_HEADS>;
+  var high: array<vec4<f32>, MAX_HEADS>;
+
+  for (var first = begin; first < end; first += TILE) {
+    let count = min(TILE, end - first);
+
+    // Explicitly zero: what has no initialiser keeps its value through a loop on some compilers.
+    var scores = array<f32, MAX_HEADS>();
+    var cacheRowOfToken = 0u;
+    if (token < count) {
+      cacheRowOfToken = cacheRow(sequence, keyHead, first + token);
+      for (var c = lane; c < width; c += LANES) {
+        let k = keys8(cacheRowOfToken * width + c);
+        for (var h = 0u; h < HEADS; h++) {
+          let q = (h * width + c) * 2u;
+          scores[h] += dot(k[0], shared4[q]) + dot(k[1], shared4[q + 1u]);
+        }
+      }
+    }
+    for (var h = 0u; h < HEADS; h++) { parts[h * WORKGROUP + thread] = scores[h]; }
+    workgroupBarrier();
+
+    if (lane == 0u) { cacheRows[token] = cacheRowOfToken; }
+    var z: array<f32, TILE / LANES>;
+    let head = token;  // of a thread that takes part in the softmax
+    if (head < HEADS) {
+      var highest = LOWEST;
+      for (var i = 0u; i < TILE / LANES; i++) {
+        let t = i * LANES + lane;
+        var score = 0.0;
+        for (var part = 0u; part < LANES; part++) { score += parts[(head * TILE + t) * LANES + part]; }
+        z[i] = select(LOWEST, score, t < count);
+        highest = max(highest, z[i]);
+      }
+      maxima[thread] = highest;
+    }
+    workgroupBarrier();
+
+    if (head < HEADS) {
+      var highest = m;
+      for (var i = 0u; i < LANES; i++) { highest = max(highest, maxima[head * LANES + i]); }
+      let fade = exp2(max(m - highest, -126.0));
+      l *= fade;
+      for (var i = 0u; i < TILE / LANES; i++) {
+        let t = i * LANES + lane;
+        let share = select(0.0, exp2(max(z[i] - highest, -126.0)), t < count);
+        shares[t * HEADS + head] = share;
+        l += share;
+      }
+      m = highest;
+      if (lane == 0u) { decay[head] = fade; }
+    }
+    workgroupBarrier();
+
+    for (var h = 0u; h < HEADS; h++) {
+      low[h] *= decay[h];
+      high[h] *= decay[h];
+    }
+    if (stream < streams) {
+      for (var t = stream; t < count; t += streams) {
+        let v = values8(cacheRows[t] * width + column);
+        for (var h = 0u; h < HEADS; h++) {
+          low[h] += shares[t * HEADS + h] * v[0];
+          high[h] += shares[t * HEADS + h] * v[1];
+        }
+      }
+    }
+  }
+
+  let out = (row * queryHeads + firstHead) * SPLITS + group.x;
+  if (token < HEADS) { maxima[thread] = l; }
+  for (var h = 0u; h < HEADS; h++) {
+    workgroupBarrier();
+    shared4[2u * thread] = low[h];
+    shared4[2u * thread + 1u] = high[h];
+    workgroupBarrier();
+    if (thread < HEAD_DIM) {
+      var sum = 0.0;
+      for (var i = 0u; i < streams; i++) { sum += shared4[(i * HEAD_DIM + thread) / 4u][thread % 4u]; }
+      sums[(out + h * SPLITS) * HEAD_DIM + thread] = sum;
+    }
+  }
+  if (token < HEADS && lane == 0u) {
+    var sum = 0.0;
+    for (var i = 0u; i < LANES; i++) { sum += maxima[thread + i]; }
+    stats[out + token * SPLITS] = vec2<f32>(m, sum);
+  }
+}

@@ -1,0 +1,110 @@
+import { invariant } from "../../errors.ts";
+import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
+import { appendKVKernel } from "../../kernels/attention/append-kv.ts";
+import { decodeAttentionKernel } from "../../kernels/attention/decode-attention.ts";
+import { kvRead, kvWrite } from "../../kernels/attention/kv-cache.ts";
+import { mergeAttentionKernel } from "../../kernels/attention/merge-attention.ts";
+import { SPLIT_TILE } from "../../kernels/attention/splits.ts";
+import type { Batch } from "../batch.ts";
+import type { AttentionShape, QueryKeyNorms } from "../ops.ts";
+import type { GpuContext } from "./gpu-ops.ts";
+import type { GpuKVCache } from "./state.ts";
+
+export function appendKV(
+  { recorder, batchBuffer, rope }: GpuContext,
+  qkv: GpuTensor,
+  { shape, query, key }: QueryKeyNorms<GpuWeight>,
+  { format, keys, values }: GpuKVCache,
+  _batch: Batch,
+): GpuTensor {
+  const { queryHeads, keyValueHeads, headDim, rotaryDim } = shape;
+  checkShape(shape);
+  const queries = recorder.tensor("queries", qkv.rows, queryHeads * headDim);
+  appendKVKernel(recorder, {
+    uses: [kvWrite[format]],
+    buffers: {
+      qkv,
+      queryFactor: query.weight,
+      keyFactor: key.weight,
+      rope,
+      queries,
+      batch: batchBuffer,
+      keys,
+      values,
+    },
+    constants: {
+      QUERY_HEADS: queryHeads,
+      KEY_VALUE_HEADS: keyValueHeads,
+      HEAD_DIM: headDim,
+      ROTARY_DIM: rotaryDim,
+      QUERY_EPS: query.eps,
+      KEY_EPS: key.eps,
+    },
+    grid: [queryHeads + keyValueHeads, qkv.rows],
+  });
+  return queries;
+}
+
+export function attention(
+  gpu: GpuContext,
+  queries: GpuTensor,
+  qkv: GpuTensor,
+  shape: AttentionShape,
+  cache: GpuKVCache,
+  batch: Batch,
+): GpuTensor {
+  checkShape(shape);
+  return decodeAttention(gpu, queries, qkv, shape, cache, batch);
+}
+
+/** Every row by itself, its context cut into ranges that run side by side. */
+function decodeAttention(
+  { recorder, batchBuffer }: GpuContext,
+  queries: GpuTensor,
+  qkv: GpuTensor,
+  { queryHeads, keyValueHeads, headDim }: AttentionShape,
+  { format, keys, values }: GpuKVCache,
+  batch: Batch,
+): GpuTensor {
+  const { rows } = queries;
+  const { MAX_BLOCKS, BLOCK } = recorder.globals;
+  const group = queryHeads / keyValueHeads;
+  // Partial scores and queries of eight heads need 20 KiB of workgroup memory.
+  const heads = largestDivisor(group, recorder.profile.maxWorkgroupBytes >= 20 * 1024 ? 8 : 4);
+  const splits = batch.kind === "prefill" ? 1 : chooseSplits((queryHeads / heads) * rows, MAX_BLOCKS * BLOCK);
+  const sums = recorder.tensor("attention sums", rows * queryHeads * splits, headDim);
+  const stats = recorder.tensor("attention stats", rows * queryHeads * splits, 2);
+  decodeAttentionKernel(recorder, {
+    uses: [kvRead[format]],
+    buffers: { queries, sums, stats, batch: batchBuffer, keys, values },
+    constants: { HEADS: heads, GROUP: group, KEY_VALUE_HEADS: keyValueHeads, HEAD_DIM: headDim, SPLITS: splits },
+    grid: [splits, queryHeads / heads, rows],
+  });
+  const y = recorder.tensor("attention", rows, queryHeads * headDim);
+  mergeAttentionKernel(recorder, {
+    buffers: { sums, stats, qkv, y, batch: batchBuffer },
+    constants: { QUERY_HEADS: queryHeads, HEAD_DIM: headDim, SPLITS: splits },
+    grid: [queryHeads, rows],
+  });
+  return y;
+}
+
+/** Enough ranges to fill a large GPU beside `others` workgroups, as far as the cache can ever need them. */
+function chooseSplits(others: number, capacity: number): number {
+  const wanted = Math.ceil(256 / others);
+  return Math.max(1, Math.min(wanted, Math.ceil(capacity / SPLIT_TILE), 64));
+}
+
+function largestDivisor(value: number, limit: number): number {
+  let divisor = Math.min(value, limit);
+  while (value % divisor > 0) divisor--;
+  return divisor;
+}
+
+function checkShape({ queryHeads, keyValueHeads, headDim, rotaryDim }: AttentionShape): void {
+  invariant(
+    headDim % 32 === 0 && headDim <= 256 && rotaryDim % 2 === 0 && rotaryDim <= headDim,
+    `attention heads of ${headDim} dimensions, ${rotaryDim} of them rotary`,
+  );
+  invariant(queryHeads % keyValueHeads === 0, `${queryHeads} query heads for ${keyValueHeads} key-value heads`);
+}

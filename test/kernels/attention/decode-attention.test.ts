@@ -1,0 +1,51 @@
+import { describe, expect, test } from "vitest";
+import { expectClose } from "../../support/compare.ts";
+import { type AttentionCase, runAttention, shapeOf } from "./attention-case.ts";
+
+const small = shapeOf(4, 2, 64);
+
+async function check(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
+  const { harness, rows, queries, y, expected, expectedQueries } = await runAttention({ ...c, kind: "decode" });
+  await harness.run();
+  const width = expected.columns;
+  expectClose((await harness.read(queries)).subarray(0, rows * width), expectedQueries.data, 2e-6, "queries");
+  expectClose((await harness.read(y)).subarray(0, rows * width), expected.data, limit, "attention");
+  expect.hasAssertions();
+  harness.dispose();
+}
+
+describe("decode-attention", () => {
+  test.each([1, 2, 63, 64, 65, 129, 1000])("a context of %i tokens", (length) =>
+    check({ shape: small, sequences: [{ position: length - 1, count: 1 }] }),
+  );
+  test.each([
+    [1, 1, 32],
+    [2, 1, 256],
+    [4, 2, 96],
+    [8, 1, 128],
+    [16, 2, 256],
+    [16, 1, 32],
+  ])("%i query heads, %i key-value heads of %i", (queryHeads, keyValueHeads, headDim) =>
+    check({ shape: shapeOf(queryHeads, keyValueHeads, headDim), sequences: [{ position: 150, count: 1 }] }),
+  );
+  test("f16 cache", () => check({ shape: small, format: "f16", sequences: [{ position: 200, count: 1 }] }, 5e-3));
+  test("three sequences of different lengths", () =>
+    check({
+      shape: small,
+      maxTokens: 4,
+      sequences: [
+        { position: 0, count: 1 },
+        { position: 299, count: 1 },
+        { position: 40, count: 1 },
+      ],
+    }));
+  test("several rows of a sequence", () =>
+    check({
+      shape: small,
+      sequences: [
+        { position: 62, count: 4 },
+        { position: 7, count: 2 },
+      ],
+    }));
+  test("large logits", () => check({ shape: small, sharpness: 1e3, sequences: [{ position: 200, count: 1 }] }, 1e-4));
+});
