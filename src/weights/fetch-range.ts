@@ -14,11 +14,11 @@ export interface ByteRange {
   readonly to: number;
 }
 
-/** What came of a request for a range. `totalBytes` of a part is hidden from pages by some servers of other origins. */
+/** What came of a request for a range. `totalBytes` is hidden from pages by some servers of other origins. */
 export type RangeReply =
   | { readonly kind: "part"; readonly bytes: Uint8Array<ArrayBuffer>; readonly totalBytes: number | undefined }
   | { readonly kind: "whole"; readonly bytes: Uint8Array<ArrayBuffer>; readonly totalBytes: number }
-  | { readonly kind: "tooLarge" }
+  | { readonly kind: "tooLarge"; readonly totalBytes: number | undefined }
   | { readonly kind: "missing" };
 
 /**
@@ -51,13 +51,13 @@ export function fetchRange(
       }
       const length = range.to - range.from;
       const bytes = await readBody(response, length, progress, length);
-      return bytes ? { kind: "part", bytes, totalBytes: total } : { kind: "tooLarge" };
+      return bytes ? { kind: "part", bytes, totalBytes: total } : { kind: "tooLarge", totalBytes: total };
     }
     if (status !== 200) throw new CheckpointError(label, refusal(status));
     const length = contentLength(response);
     const limit = range ? maxWholeBytes : Number.POSITIVE_INFINITY;
     const bytes = (length ?? 0) <= limit && (await readBody(response, length, progress, limit));
-    return bytes ? { kind: "whole", bytes, totalBytes: bytes.length } : { kind: "tooLarge" };
+    return bytes ? { kind: "whole", bytes, totalBytes: bytes.length } : { kind: "tooLarge", totalBytes: length };
   });
 }
 

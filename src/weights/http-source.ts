@@ -16,6 +16,7 @@ export const httpSource = (base: string | URL, options?: HttpOptions): FileSourc
 class HttpSource implements FileSource {
   readonly label: string;
   readonly #base: URL;
+  readonly #folder: string;
   readonly #options: HttpOptions;
   readonly #sizes = new Map<string, number>();
   /** Files of a server without Range. */
@@ -24,10 +25,10 @@ class HttpSource implements FileSource {
   constructor(base: string | URL, options: HttpOptions = {}) {
     if (!URL.canParse(base)) throw new CheckpointError(String(base), "this is not an absolute URL.");
     this.#base = new URL(base);
-    this.#base.pathname = this.#base.pathname.replace(/\/+$/, "");
+    this.#folder = this.#base.pathname.replace(/\/+$/, "");
     this.#options = options;
     // Without the query string, which may hold a secret.
-    this.label = `${this.#base.origin}${this.#base.pathname}`;
+    this.label = `${this.#base.origin}${this.#folder}`;
   }
 
   async size(name: string, signal?: AbortSignal): Promise<number | undefined> {
@@ -35,8 +36,7 @@ class HttpSource implements FileSource {
     if (known !== undefined) return known;
     const reply = await this.#fetch(name, { from: 0, to: 1 }, signal);
     if (reply.kind === "missing") return undefined;
-    const told = reply.kind === "tooLarge" ? undefined : reply.totalBytes;
-    const size = told ?? (await this.#length(name, signal));
+    const size = reply.totalBytes ?? (await this.#length(name, signal));
     this.#sizes.set(name, size);
     return size;
   }
@@ -87,7 +87,7 @@ class HttpSource implements FileSource {
 
   #url(name: string): URL {
     const url = new URL(this.#base);
-    url.pathname += `/${encodeURIComponent(name)}`;
+    url.pathname = `${this.#folder}/${encodeURIComponent(name)}`;
     return url;
   }
 
