@@ -170,10 +170,11 @@ function refuseQuantization(quantization: unknown): void {
 
 function layerConfigs(text: Json, layers: number, experts: number): LayerConfig[] {
   const interval = wholeNumber("full_attention_interval", text.full_attention_interval ?? 4);
-  const sparseStep = wholeNumber("decoder_sparse_step", text.decoder_sparse_step ?? 1);
   const types = text.layer_types as readonly string[] | undefined | null;
-  // Only qwen3_next mixes dense and sparse layers; the others carry an mlp_only_layers that nothing reads.
-  const denseLayers = text.model_type === "qwen3_next" ? ((text.mlp_only_layers ?? []) as readonly number[]) : [];
+  // Only qwen3_next mixes dense and sparse layers; later files may carry these keys, but nothing reads them.
+  const mixed = text.model_type === "qwen3_next";
+  const denseLayers = mixed ? ((text.mlp_only_layers ?? []) as readonly number[]) : [];
+  const sparseStep = mixed ? wholeNumber("decoder_sparse_step", text.decoder_sparse_step ?? 1) : 1;
   if (types && types.length !== layers) {
     throw new UnsupportedModelError(`layer_types names ${types.length} layers, num_hidden_layers ${layers}.`);
   }

@@ -100,7 +100,8 @@ export function countParameters(weights: ModelWeights<Weight>): { total: number;
   return { total, active: total - idle };
 }
 
-function convertWeights<A, B>(weights: ModelWeights<A>, f: (leaf: A) => B): ModelWeights<B> {
+/** The same tree with each leaf turned by `f`; a shared leaf is turned at each place. */
+export function convertWeights<A, B>(weights: ModelWeights<A>, f: (leaf: A) => B): ModelWeights<B> {
   const norm = ({ weight, eps }: Norm<A>): Norm<B> => ({ weight: f(weight), eps });
 
   const mixer = (

@@ -1,0 +1,22 @@
+/** A config.json of a few thousand parameters with odd sizes: 3 value heads per key head, 4 query heads per key head. */
+export const TINY = {
+  model_type: "qwen3_next",
+  vocab_size: 96,
+  hidden_size: 64,
+  num_hidden_layers: 2,
+  full_attention_interval: 2,
+  max_position_embeddings: 512,
+  rope_theta: 10000,
+  head_dim: 32,
+  num_attention_heads: 4,
+  num_key_value_heads: 1,
+  linear_num_key_heads: 2,
+  linear_num_value_heads: 6,
+  linear_key_head_dim: 16,
+  linear_value_head_dim: 16,
+  intermediate_size: 96,
+  num_experts: 8,
+  num_experts_per_tok: 3,
+  moe_intermediate_size: 32,
+  shared_expert_intermediate_size: 32,
+};
