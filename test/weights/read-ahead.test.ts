@@ -28,7 +28,8 @@ describe("readAhead", () => {
     [7, 7],
     [MiB, 3 * MiB],
   ])("gives the bytes [%d, %d)", async (from, to) => {
-    expect(await readAhead(source()).read("a", { from, to })).toEqual(content.slice(from, to));
+    const bytes = await readAhead(source()).read("a", { from, to });
+    expect(Buffer.compare(bytes, content.subarray(from, to))).toBe(0);
   });
 
   it("reads a block once for all who ask for parts of it, and large ranges directly", async () => {
