@@ -1,0 +1,122 @@
+import type { LanguageModel, LoadOptions, LoadProgress, ModelSource } from "sluice";
+import type { Conversation, Sampling } from "./conversation.ts";
+import type { Problem } from "./problems.ts";
+import { Store, useStore } from "./store.ts";
+import type { Obstacle } from "./webgpu.ts";
+
+/** Everything that is on the page, apart from what a component alone cares about. */
+export interface Page {
+  /** The newest first. */
+  readonly conversations: readonly Conversation[];
+  /** `undefined`: a new chat, not yet begun. */
+  readonly currentId: string | undefined;
+  readonly running: Running | undefined;
+  readonly model: Model;
+  readonly settings: Settings;
+  /** Unsent text by conversation; "" is the new chat. */
+  readonly drafts: Readonly<Record<string, string>>;
+  readonly editingId: string | undefined;
+  readonly drawer: Drawer | undefined;
+  readonly isPickerOpen: boolean;
+  readonly toast: Toast | undefined;
+  /** Read out by screen readers. */
+  readonly announcement: string;
+}
+
+export type Drawer = "settings" | "engine";
+
+export interface Running {
+  readonly conversationId: string;
+  readonly messageId: string;
+  readonly phase: "waiting" | "reading" | "writing";
+  readonly prompt?: { readonly done: number; readonly total: number };
+  readonly tokens: number;
+  /** Of the first token, by `performance.now()`. */
+  readonly startedAt: number;
+  readonly abort: AbortController;
+}
+
+export interface ModelChoice {
+  readonly label: string;
+  readonly source: ModelSource;
+}
+
+export type Model =
+  | { readonly kind: "none"; readonly choice?: ModelChoice }
+  | { readonly kind: "loading"; readonly choice: ModelChoice; readonly progress?: LoadProgress }
+  | { readonly kind: "ready"; readonly choice: ModelChoice; readonly llm: LanguageModel }
+  | { readonly kind: "failed"; readonly choice: ModelChoice; readonly problem: Problem }
+  | { readonly kind: "unsupported"; readonly choice: ModelChoice; readonly obstacle: Obstacle };
+
+export interface Settings {
+  readonly theme: "system" | "light" | "dark";
+  readonly sampling: Sampling;
+  /** For chats to come; each conversation keeps its own. */
+  readonly systemPrompt: string;
+  readonly load: Pick<LoadOptions, "maxContext" | "quantization"> & { readonly dtype?: "f32" | "f16" };
+  readonly isSidebarOpen: boolean;
+}
+
+export interface Toast {
+  readonly text: string;
+  readonly action?: { readonly label: string; readonly run: () => void };
+}
+
+const defaults: Settings = { theme: "system", sampling: {}, systemPrompt: "", load: {}, isSidebarOpen: true };
+
+export const page = new Store<Page>({
+  conversations: [],
+  currentId: undefined,
+  running: undefined,
+  model: { kind: "none" },
+  settings: { ...defaults, ...remembered<Partial<Settings>>(localStorage, "settings") },
+  drafts: remembered<Record<string, string>>(sessionStorage, "drafts") ?? {},
+  editingId: undefined,
+  drawer: undefined,
+  isPickerOpen: false,
+  toast: undefined,
+  announcement: "",
+});
+
+export const usePage = <T>(select: (page: Page) => T): T => useStore(page, select);
+
+export const currentConversation = ({ conversations, currentId }: Page) =>
+  conversations.find(({ id }) => id === currentId);
+
+export const stopReply = () => page.state.running?.abort.abort();
+
+export function changeSettings(change: Partial<Settings>): void {
+  page.set(({ settings }) => ({ settings: { ...settings, ...change } }));
+  remember(localStorage, "settings", page.state.settings);
+}
+
+/** Drafts belong to a tab and survive its reload. */
+export function keepDraft(conversationId: string | undefined, text: string): void {
+  page.set(({ drafts }) => ({ drafts: { ...drafts, [conversationId ?? ""]: text } }));
+  remember(sessionStorage, "drafts", page.state.drafts);
+}
+
+let toastTimer: ReturnType<typeof setTimeout> | undefined;
+
+export function showToast(toast: Toast): void {
+  clearTimeout(toastTimer);
+  page.set({ toast });
+  toastTimer = setTimeout(() => page.set({ toast: undefined }), 8000);
+}
+
+// Storage may be closed to the page (blocked cookies, full disk): then nothing is remembered, and nothing else breaks.
+
+function remembered<T>(storage: Storage, key: string): T | undefined {
+  try {
+    const text = storage.getItem(`sluice-demo:${key}`);
+    return text ? (JSON.parse(text) as T) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function remember(storage: Storage, key: string, value: unknown): void {
+  try {
+    storage.setItem(`sluice-demo:${key}`, JSON.stringify(value));
+  } catch {}
+}
