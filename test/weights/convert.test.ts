@@ -117,9 +117,15 @@ describe("encodeRows", () => {
     }
   });
 
+  it("q8 does not cut off the largest weight where the scale is subnormal", () => {
+    const values = Float32Array.from({ length: 32 }, (_, i) => (i - 16) * 7e-7); // absmax / 127 is 1.48 units
+    expect(relativeRms(decodeRows(encodeRows(values, 32, "q8", "w")), values)).toBeLessThan(0.02);
+  });
+
   it("q4's search is never worse than plain rounding, and better on the whole", () => {
     const values = noise(32 * 2000);
     values.set([3, -0.01, 0.02], 64); // an outlier
+    for (let i = 32 * 1000; i < 32 * 1100; i++) values[i] *= 2e-5; // scales of one or two units of f16's subnormals
     const searched = decodeRows(encodeRows(values, 32, "q4", "w"));
     const plain = values.slice();
     for (let start = 0; start < values.length; start += 32) {
