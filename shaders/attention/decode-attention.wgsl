@@ -15,9 +15,8 @@ const LOWEST = -3.0e38;
 @group(0) @binding(1) var<storage, read_write> sums: array<f32>;             // [T, query heads, SPLITS, HEAD_DIM]
 @group(0) @binding(2) var<storage, read_write> stats: array<vec2<f32>>;      // [T, query heads, SPLITS] (m, l)
 
-// Queries while scores are made; in the end what the streams add up, [stream][HEAD_DIM] of one head.
-var<workgroup> shared4: array<vec4<f32>, 2u * WORKGROUP>;
-var<workgroup> parts: array<f32, HEADS * TILE * LANES>;  // [head][token][lane] of scores
+var<workgroup> scaledQueries: array<vec4<f32>, HEADS * HEAD_DIM / 4u>;
+var<workgroup> parts: array<f32, HEADS * WORKGROUP>;     // [head][thread] of scores, in the end of sums
 var<workgroup> maxima: array<f32, HEADS * LANES>;
 var<workgroup> shares: array<f32, TILE * HEADS>;         // [token][head] 2^(z − m)
 var<workgroup> decay: array<f32, HEADS>;                 // 2^(old m − new m)
@@ -40,20 +39,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let width = HEAD_DIM / 8u;  // of a row, in units of 8 values
   let scale = 1.44269504 * inverseSqrt(f32(HEAD_DIM));
   for (var i = thread; i < HEADS * width * 2u; i += WORKGROUP) {
-    shared4[i] = scale * queries[(row * queryHeads + firstHead) * width * 2u + i];
+    scaledQueries[i] = scale * queries[(row * queryHeads + firstHead) * width * 2u + i];
   }
   workgroupBarrier();
 
-  // Scores: LANES threads to a token. Softmax: LANES threads to a head. Values: `width` threads to a token.
+  // Scores: LANES threads to a token. Softmax: LANES threads to a head. Values: `pairs` threads to a token.
   let token = thread / LANES;
   let lane = thread % LANES;
-  let stream = thread / width;
-  let column = thread % width;
-  let streams = WORKGROUP / width;
+  let pairs = HEAD_DIM / 2u;
+  let pair = thread % pairs;
+  let stream = thread / pairs;
+  let streams = WORKGROUP / pairs;
   var m = LOWEST;
   var l = 0.0;
-  var low: array<vec4<f32>, MAX_HEADS>;
-  var high: array<vec4<f32>, MAX_HEADS>;
+  var a: array<vec2<f32>, MAX_HEADS>;
 
   for (var first = begin; first < end; first += TILE) {
     let count = min(TILE, end - first);
@@ -67,7 +66,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         let k = keys8(cacheRowOfToken * width + c);
         for (var h = 0u; h < HEADS; h++) {
           let q = (h * width + c) * 2u;
-          scores[h] += dot(k[0], shared4[q]) + dot(k[1], shared4[q + 1u]);
+          scores[h] += dot(k[0], scaledQueries[q]) + dot(k[1], scaledQueries[q + 1u]);
         }
       }
     }
@@ -106,32 +105,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     workgroupBarrier();
 
-    for (var h = 0u; h < HEADS; h++) {
-      low[h] *= decay[h];
-      high[h] *= decay[h];
-    }
+    for (var h = 0u; h < HEADS; h++) { a[h] *= decay[h]; }
     if (stream < streams) {
       for (var t = stream; t < count; t += streams) {
-        let v = values8(cacheRows[t] * width + column);
-        for (var h = 0u; h < HEADS; h++) {
-          low[h] += shares[t * HEADS + h] * v[0];
-          high[h] += shares[t * HEADS + h] * v[1];
-        }
+        let v = values2(cacheRows[t] * pairs + pair);
+        for (var h = 0u; h < HEADS; h++) { a[h] += shares[t * HEADS + h] * v; }
       }
     }
   }
 
   let out = (row * queryHeads + firstHead) * SPLITS + group.x;
   if (token < HEADS) { maxima[thread] = l; }
-  for (var h = 0u; h < HEADS; h++) {
+  for (var half = 0u; half < 2u; half++) {
     workgroupBarrier();
-    shared4[2u * thread] = low[h];
-    shared4[2u * thread + 1u] = high[h];
+    for (var h = 0u; h < HEADS; h++) { parts[h * WORKGROUP + thread] = select(a[h].x, a[h].y, half == 1u); }
     workgroupBarrier();
-    if (thread < HEAD_DIM) {
+    for (var i = thread; i < HEADS * pairs; i += WORKGROUP) {
+      let h = i / pairs;
       var sum = 0.0;
-      for (var i = 0u; i < streams; i++) { sum += shared4[(i * HEAD_DIM + thread) / 4u][thread % 4u]; }
-      sums[(out + h * SPLITS) * HEAD_DIM + thread] = sum;
+      for (var k = 0u; k < streams; k++) { sum += parts[h * WORKGROUP + k * pairs + i % pairs]; }
+      sums[(out + h * SPLITS) * HEAD_DIM + 2u * (i % pairs) + half] = sum;
     }
   }
   if (token < HEADS && lane == 0u) {

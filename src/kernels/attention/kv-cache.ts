@@ -8,7 +8,7 @@ import type { Fragment } from "../../gpu/shader.ts";
 /** Where a token's keys and values are: `cacheRow(sequence, head, position)`. */
 export const kvRows: Fragment = { name: "kv-rows", source: rows };
 
-/** `keys8(i)` and `values8(i)`: elements 8i … 8i + 7 of a cache as two vec4. Bound as `keys` at 6, `values` at 7. */
+/** `keys8(i)`: elements 8i … 8i + 7 of the keys as two vec4; `values2(i)`: 2i and 2i + 1 of the values. Bound at 6 and 7. */
 export const kvRead: Readonly<Record<"f32" | "f16", Fragment>> = {
   f32: { name: "kv-read-f32", source: readF32 },
   f16: { name: "kv-read-f16", source: readF16 },

@@ -15,7 +15,7 @@ export interface AttentionCase {
   readonly kind: "prefill" | "decode";
   /** Tokens in the cache, and tokens of this batch. */
   readonly sequences: readonly { readonly position: number; readonly count: number }[];
-  /** Rows of the plan; as many as the batch has by default. */
+  /** Rows of the plan. The default, like that of the other limits, is the same for many cases: pipelines depend on it. */
   readonly maxTokens?: number;
   /** Deviation of keys' factors: makes logits large. */
   readonly sharpness?: number;
@@ -39,28 +39,28 @@ export async function runAttention(c: AttentionCase) {
   const { shape, format = "f32", sequences } = c;
   const { queryHeads, keyValueHeads, headDim } = shape;
   const rows = sequences.reduce((sum, s) => sum + s.count, 0);
-  const maxTokens = c.maxTokens ?? rows;
+  const maxTokens = c.maxTokens ?? (c.kind === "decode" ? 8 : 160);
   const columns = 2 * (queryHeads + keyValueHeads) * headDim;
-  const maxBlocks = Math.ceil(Math.max(...sequences.map((s) => s.position + s.count)) / BLOCK);
-  const blocks = maxBlocks * sequences.length + 3;
+  const blocksEach = Math.ceil(Math.max(...sequences.map((s) => s.position + s.count)) / BLOCK);
+  const blocks = blocksEach * sequences.length + 3;
   const parts = sequences.map(({ position, count }, s) => ({
     position,
     slot: s,
     tokenIds: Array.from({ length: count }, () => 0),
-    blockTable: Array.from({ length: maxBlocks }, (_, i) => scatter(i * sequences.length + s, blocks)),
+    blockTable: Array.from({ length: blocksEach }, (_, i) => scatter(i * sequences.length + s, blocks)),
   }));
   const batch = { ...hostBatch(parts), kind: c.kind, maxTokens };
   const qkv = normals(maxTokens * columns, 1);
   qkv.fill(Number.NaN, rows * columns);
   const factors = [normals(headDim, 2), normals(headDim, 3, c.sharpness ?? 1)];
-  const rope = ropeTable(shape.rotaryDim, maxBlocks * BLOCK);
+  const rope = ropeTable(shape.rotaryDim, blocksEach * BLOCK);
   const cache = hostKVCache(shape, blocks, BLOCK);
   cache.keys.set(normals(cache.keys.length, 4, c.sharpness ?? 1));
   cache.values.set(normals(cache.values.length, 5));
 
   const harness = await KernelHarness.create({
     ...c.options,
-    limits: { maxTokens, maxSequences: sequences.length, maxBlocks, blockTokens: BLOCK },
+    limits: { maxTokens, maxSequences: 3, maxBlocks: 64, blockTokens: BLOCK, ...c.options?.limits },
   });
   const gpu = { ...harness.context, rope: harness.buffer("rope", rope) };
   harness.writeBatch(

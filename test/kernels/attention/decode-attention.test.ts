@@ -32,7 +32,6 @@ describe("decode-attention", () => {
   test("three sequences of different lengths", () =>
     check({
       shape: small,
-      maxTokens: 4,
       sequences: [
         { position: 0, count: 1 },
         { position: 299, count: 1 },
