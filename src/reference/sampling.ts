@@ -51,7 +51,10 @@ export function sampleToken(processed: Float32Array, sampling: Sampling, u: numb
  * How many of the tokens survive, given their shares in descending order, the first being 1: the topK largest; of those
  * the fewest whose shares reach topP of the sum; of those the ones with at least minP of the largest. Never none.
  */
-export function keptTokens(shares: readonly number[], { topK, topP, minP }: Omit<Sampling, "logitBias">): number {
+export function keptTokens(
+  shares: readonly number[],
+  { topK, topP, minP }: Pick<Sampling, "topK" | "topP" | "minP">,
+): number {
   let kept = topK > 0 ? Math.min(topK, shares.length) : shares.length;
   if (topP < 1) {
     const enough = topP * shares.slice(0, kept).reduce((sum, share) => sum + share, 0);

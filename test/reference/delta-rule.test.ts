@@ -12,7 +12,7 @@ const EXAMPLE: DeltaTokens = {
   beta: new Float64Array([0.5, 1, 0.25]),
   g: new Float64Array([-0.1, -0.5, 0]),
 };
-const OUTPUTS = [0.35355339, 0.70710678, 1.59412461, -0.77154876, 1.8732061, -0.48208635];
+const OUTPUTS = [0.35355339, Math.SQRT1_2, 1.59412461, -0.77154876, 1.8732061, -0.48208635];
 const FINAL_STATE = [1.99408981, -0.21182038, 1.81582448, -0.69335104];
 
 describe("the gated delta rule", () => {

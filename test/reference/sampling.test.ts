@@ -48,6 +48,10 @@ describe("sampleToken", () => {
     expect(drawn).toEqual([0, 0, 1, 1, 2, 2]);
   });
 
+  it("never draws a token without a share", () => {
+    expect(sampleToken(new Float32Array([-1e30, 1, 1, -1e30]), PLAIN, 0)).toBe(1);
+  });
+
   it("sharpens with the temperature before it cuts", () => {
     const logits = logitsOf(0.5, 0.3, 0.2);
     const sampling = { ...PLAIN, topP: 0.6 };

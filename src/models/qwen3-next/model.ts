@@ -5,7 +5,7 @@ import type { ModelWeights } from "./weights.ts";
 
 /** Sees what a forward pass goes through. Tensors are valid during the call only, unless their `Ops` says otherwise. */
 export interface Trace {
-  /** The residual stream [T, H]: 0 is the embedding, i what layer i − 1 left. */
+  /** The residual stream [T, H]: 0 is the embedding, i what layer i − 1 left, before any norm. */
   hidden?(index: number, x: Tensor): void;
   /** The experts [T, k] that layer `layer` chose. */
   experts?(layer: number, ids: Tensor): void;

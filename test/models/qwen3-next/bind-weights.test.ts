@@ -3,6 +3,7 @@ import { CheckpointError } from "../../../src/errors.ts";
 import { bindWeights } from "../../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../../src/models/qwen3-next/config.ts";
 import { countParameters, mapWeights, weightLeaves } from "../../../src/models/qwen3-next/weights.ts";
+import { encodeRows } from "../../../src/weights/convert.ts";
 import { decodeRows } from "../../../src/weights/decode.ts";
 import type { WeightSource } from "../../../src/weights/format.ts";
 import { type MemoryCheckpoint, madeUp, memoryCheckpoint, tensorShapes } from "../../support/memory-checkpoint.ts";
@@ -96,6 +97,12 @@ describe("bindWeights", () => {
 
   it.each(["f32", "f16", "bf16", "q8", "q4"] as const)("moves %s rows unchanged, in any piece", async (format) => {
     const bound = bind(fused, { format: (name: string) => (name.includes("_proj") ? format : "f32") });
+    const stored = (part: string) => {
+      const name = `model.layers.0.mlp.shared_expert.${part}_proj.weight`;
+      const values = madeUp(name, config.sharedExpertSize * config.hiddenSize);
+      return decodeRows(encodeRows(values, config.hiddenSize, format, name));
+    };
+    expect(await read(moeOf(bound).sharedGateUp)).toEqual(Float32Array.from([...stored("gate"), ...stored("up")]));
     for (const source of [deltaOf(bound).inProj, deltaOf(bound).gateProj, moeOf(bound).experts.gateUp]) {
       expect(source.format).toBe(format);
       const whole = await read(source);
