@@ -3,10 +3,13 @@ import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { convDecodeKernel } from "../../kernels/delta/conv-decode.ts";
 import { convPrefillKernel } from "../../kernels/delta/conv-prefill.ts";
 import { convStoreKernel } from "../../kernels/delta/conv-store.ts";
+import { CHUNK, MIXING } from "../../kernels/delta/delta-chunk.ts";
 import { deltaRecurrentKernel } from "../../kernels/delta/delta-recurrent.ts";
+import { deltaScanKernel } from "../../kernels/delta/delta-scan.ts";
+import { deltaSolveKernel } from "../../kernels/delta/delta-solve.ts";
 import { lanes } from "../../kernels/delta/lanes.ts";
 import type { Batch } from "../batch.ts";
-import type { DeltaWeights } from "../ops.ts";
+import type { DeltaShape, DeltaWeights } from "../ops.ts";
 import type { GpuContext } from "./gpu-ops.ts";
 import { CONV_RING, type GpuRecurrentState } from "./state.ts";
 
@@ -15,6 +18,12 @@ const WORKGROUP = 64;
 
 /** Tokens that one thread of the convolution takes. */
 const CONV_ROWS = 8;
+
+/** Below this many tokens the recurrent kernel is faster. */
+const MIN_CHUNKED_TOKENS = 32;
+
+/** What the scan can keep of S in 16 KiB of workgroup memory, beside a chunk's corrections. */
+const MAX_CHUNKED_KEY_DIM = 192;
 
 export function causalConv(
   { recorder, batchBuffer }: GpuContext,
@@ -56,32 +65,53 @@ export function gatedDelta(
 ): GpuTensor {
   const { keyHeads, valueHeads, keyDim, valueDim } = delta.shape;
   invariant(
-    keyDim % 4 === 0 && valueDim % 4 === 0,
-    `delta heads of ${keyDim} and ${valueDim}; multiples of 4 are needed`,
+    keyDim % 4 === 0 && valueDim % 4 === 0 && valueHeads % keyHeads === 0,
+    `delta heads ${keyHeads} × ${keyDim}, ${valueHeads} × ${valueDim}: dims in fours, value heads a multiple are needed`,
   );
-  invariant(valueHeads % keyHeads === 0, `${valueHeads} value heads for ${keyHeads} key heads`);
-  return recurrent(gpu, qkv, gates, delta, state, batch);
+  const fitsChunks = keyDim % 8 === 0 && keyDim <= MAX_CHUNKED_KEY_DIM && valueDim % 16 === 0;
+  const isLong = batch.kind === "prefill" && batch.maxTokens >= MIN_CHUNKED_TOKENS;
+  return (isLong && fitsChunks ? chunked : recurrent)(gpu, qkv, gates, delta, state, batch);
 }
 
-function recurrent(
-  { recorder, batchBuffer }: GpuContext,
-  qkv: GpuTensor,
-  gates: GpuTensor,
-  { shape, negA, dtBias }: DeltaWeights<GpuWeight>,
-  state: GpuRecurrentState,
-  batch: Batch,
-): GpuTensor {
-  const { keyHeads, valueHeads, keyDim, valueDim } = shape;
+/** One token after the other, in one kernel. */
+export const recurrent: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, delta, state, batch) => {
+  const { keyDim, valueDim, valueHeads } = delta.shape;
   const laneCount = lanesFor(keyDim);
   const y = recorder.tensor("gated-delta", qkv.rows, valueHeads * valueDim);
   deltaRecurrentKernel(recorder, {
     uses: [lanes(laneCount, keyDim)],
-    buffers: { qkv, gates, negA, dtBias, state: state.delta, y, batch: batchBuffer },
-    constants: { KEY_HEADS: keyHeads, VALUE_HEADS: valueHeads, KEY_DIM: keyDim, VALUE_DIM: valueDim },
+    buffers: { qkv, gates, negA: delta.negA, dtBias: delta.dtBias, state: state.delta, y, batch: batchBuffer },
+    constants: sizes(delta.shape),
     grid: [Math.ceil(((valueDim / 4) * laneCount) / WORKGROUP), valueHeads, batch.maxSequences],
   });
   return y;
-}
+};
+
+/** Chunks of tokens at once, in two kernels. */
+export const chunked: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, delta, state, batch) => {
+  const { keyDim, valueDim, valueHeads } = delta.shape;
+  const solved = recorder.tensor("delta corrections", qkv.rows, valueHeads * (valueDim + keyDim));
+  const mixing = recorder.tensor("delta mixing", qkv.rows, valueHeads * MIXING);
+  const y = recorder.tensor("gated-delta", qkv.rows, valueHeads * valueDim);
+  deltaSolveKernel(recorder, {
+    buffers: { qkv, gates, negA: delta.negA, dtBias: delta.dtBias, solved, mixing, batch: batchBuffer },
+    constants: sizes(delta.shape),
+    grid: [Math.ceil(qkv.rows / CHUNK) + batch.maxSequences, valueHeads],
+  });
+  deltaScanKernel(recorder, {
+    buffers: { qkv, solved, mixing, state: state.delta, y, batch: batchBuffer },
+    constants: sizes(delta.shape),
+    grid: [valueDim / 16, valueHeads, batch.maxSequences],
+  });
+  return y;
+};
+
+const sizes = ({ keyHeads, valueHeads, keyDim, valueDim }: DeltaShape) => ({
+  KEY_HEADS: keyHeads,
+  VALUE_HEADS: valueHeads,
+  KEY_DIM: keyDim,
+  VALUE_DIM: valueDim,
+});
 
 /** Threads that share a column of S: the most, up to 8, that divide its vectors. */
 function lanesFor(keyDim: number): number {

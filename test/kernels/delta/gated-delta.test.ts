@@ -36,14 +36,18 @@ describe.each([{}, { subgroups: true }])("gated delta, decode, without %o", (wit
   });
 });
 
-describe("gated delta, prefill", () => {
-  test.each([1, 3, 17])("%i tokens", async (tokens) => {
-    const pair = await DeltaPair.create({ shape: shape(2, 4), kind: "prefill", maxTokens: 64 });
+describe.each([
+  { keyHeads: 2, valueHeads: 4, dim: 32 },
+  { keyHeads: 1, valueHeads: 3, dim: 128 },
+])("gated delta, prefill, $keyHeads key heads, $valueHeads value heads of $dim", ({ keyHeads, valueHeads, dim }) => {
+  test.each([1, 3, 17, 31, 32, 33, 63, 64, 65, 130, 257])("%i tokens, alone and among others", async (tokens) => {
+    const pair = await DeltaPair.create({ shape: shape(keyHeads, valueHeads, dim), kind: "prefill", maxTokens: 300 });
     await pair.step([{ tokens, position: 0, slot: 1 }]);
     await pair.step([
       { tokens: 5, position: 0, slot: 0 },
       { tokens, position: tokens, slot: 1 },
-      { tokens: 1, position: 0, slot: 3 },
+      { tokens: 33, position: 0, slot: 3 },
+      { tokens: 1, position: 0, slot: 2 },
     ]);
     expect.hasAssertions();
     pair.harness.dispose();
