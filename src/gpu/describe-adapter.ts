@@ -1,3 +1,5 @@
+import { isSoftware } from "./profile.ts";
+
 /** What a person or a test wants to know about an adapter; the names and values are WebGPU's. */
 export interface AdapterDescription {
   readonly name: string;
@@ -24,7 +26,7 @@ export function describeAdapter(adapter: GPUAdapter): AdapterDescription {
   return {
     // Browsers keep the last two to themselves.
     name: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() || "an unnamed adapter",
-    isSoftware: info.isFallbackAdapter || /swiftshader|llvmpipe|software/i.test(`${info.architecture} ${info.device}`),
+    isSoftware: isSoftware(info),
     features,
     subgroupSize: features.includes("subgroups") ? [info.subgroupMinSize, info.subgroupMaxSize] : undefined,
     limits: Object.fromEntries(LIMITS.map((name) => [name, limits[name]])) as AdapterDescription["limits"],

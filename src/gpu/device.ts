@@ -1,6 +1,6 @@
 import { DeviceLostError, OutOfMemoryError, UnsupportedDeviceError } from "../errors.ts";
 import { PipelineCache } from "./pipelines.ts";
-import { type DeviceProfile, profileOf } from "./profile.ts";
+import { type DeviceProfile, isSoftware, profileOf } from "./profile.ts";
 import { ScratchArena } from "./scratch.ts";
 
 export interface DeviceRequest {
@@ -42,7 +42,7 @@ export class Device {
     try {
       const device = await adapter.requestDevice({ label: "sluice", requiredFeatures: features, requiredLimits });
       const profile = profileOf(device, gpu.wgslLanguageFeatures, { f16: withoutF16 });
-      return new Device(device, name, isSoftware(adapter), profile);
+      return new Device(device, name, isSoftware(adapter.info), profile);
     } catch (cause) {
       throw new UnsupportedDeviceError(name, `${name} gave no device: ${(cause as Error).message}`, { cause });
     }
@@ -125,8 +125,4 @@ export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(byt
 
 export function adapterName({ info }: GPUAdapter): string {
   return info.description || info.device || [info.vendor, info.architecture].filter(Boolean).join(" ") || "this GPU";
-}
-
-function isSoftware({ info }: GPUAdapter): boolean {
-  return info.isFallbackAdapter || /swiftshader|llvmpipe|software|basic render/i.test(Object.values(info).join(" "));
 }

@@ -11,6 +11,7 @@ import { planScratch, type ScratchArena } from "./scratch.ts";
 export class Plan {
   readonly #pipelines: readonly GPUComputePipeline[];
   readonly #groups: readonly GPUBindGroup[];
+  readonly #shapes: readonly (GPUBindGroup | undefined)[];
   readonly #grid: Uint32Array;
   readonly #buffers: ReadonlyMap<Scratch, GPUBuffer>;
   /** Names of the kernels, in the order of their dispatches. */
@@ -20,12 +21,14 @@ export class Plan {
     kernels: readonly string[],
     pipelines: readonly GPUComputePipeline[],
     groups: readonly GPUBindGroup[],
+    shapes: readonly (GPUBindGroup | undefined)[],
     grid: Uint32Array,
     buffers: ReadonlyMap<Scratch, GPUBuffer>,
   ) {
     this.kernels = kernels;
     this.#pipelines = pipelines;
     this.#groups = groups;
+    this.#shapes = shapes;
     this.#grid = grid;
     this.#buffers = buffers;
   }
@@ -43,6 +46,7 @@ export class Plan {
       dispatches.map((d) => d.kernel),
       compiled,
       groups,
+      dispatches.map((d) => pipelines.shapes(d)),
       grid,
       buffers,
     );
@@ -56,6 +60,8 @@ export class Plan {
   encodeOne(pass: GPUComputePassEncoder, i: number): void {
     pass.setPipeline(this.#pipelines[i]);
     pass.setBindGroup(0, this.#groups[i]);
+    const shapes = this.#shapes[i];
+    if (shapes) pass.setBindGroup(1, shapes);
     pass.dispatchWorkgroups(this.#grid[3 * i], this.#grid[3 * i + 1], this.#grid[3 * i + 2]);
   }
 

@@ -6,6 +6,11 @@ export interface DeviceProfile {
   readonly subgroups: boolean;
   /** WGSL has `dot4I8Packed`. */
   readonly packedDot: boolean;
+  /**
+   * Shapes are compiled into the shaders, which then run fastest. Off for software adapters: they take seconds to compile
+   * a shader, so all shapes share one, and read their sizes from a uniform buffer.
+   */
+  readonly specialize: boolean;
   readonly subgroupMinSize: number;
   readonly subgroupMaxSize: number;
   /** Bytes of one storage binding. */
@@ -17,11 +22,19 @@ export interface DeviceProfile {
   readonly maxInvocations: number;
 }
 
+/** Whether an adapter computes on the CPU. */
+export const isSoftware = (info: GPUAdapterInfo): boolean =>
+  info.isFallbackAdapter ||
+  /swiftshader|llvmpipe|software|basic render/i.test(
+    [info.vendor, info.architecture, info.device, info.description].join(" "),
+  );
+
 /** What every WebGPU device offers: tier 0. */
 export const BASELINE: DeviceProfile = {
   f16: false,
   subgroups: false,
   packedDot: false,
+  specialize: true,
   subgroupMinSize: 1,
   subgroupMaxSize: 128,
   maxBindingBytes: 128 * 2 ** 20,
@@ -35,13 +48,14 @@ export const BASELINE: DeviceProfile = {
 export function profileOf(
   device: GPUDevice,
   languageFeatures: ReadonlySet<string>,
-  without: { readonly f16?: boolean; readonly subgroups?: boolean; readonly packedDot?: boolean } = {},
+  without: Partial<Record<"f16" | "subgroups" | "packedDot" | "specialize", boolean>> = {},
 ): DeviceProfile {
   const info = device.adapterInfo;
   return {
     f16: device.features.has("shader-f16") && !without.f16,
     subgroups: device.features.has("subgroups") && !without.subgroups,
     packedDot: languageFeatures.has("packed_4x8_integer_dot_product") && !without.packedDot,
+    specialize: !isSoftware(info) && !without.specialize,
     subgroupMinSize: info?.subgroupMinSize || 4,
     subgroupMaxSize: info?.subgroupMaxSize || 128,
     maxBindingBytes: device.limits.maxStorageBufferBindingSize,

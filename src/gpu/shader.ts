@@ -17,6 +17,8 @@ export interface Binding {
 export interface Shader {
   readonly code: string;
   readonly bindings: readonly Binding[];
+  /** Constants that are read from a uniform buffer (group 1, binding 0), a word each in this order. */
+  readonly uniforms: readonly { readonly name: string; readonly type: string }[];
   /** Names of `override` constants; those with a default are optional. */
   readonly constants: ReadonlyMap<string, { readonly optional: boolean }>;
 }
@@ -24,24 +26,56 @@ export interface Shader {
 /** Puts directives, fragments and kernel together, and reads bindings and constants off the result. */
 export function composeShader(source: string, uses: readonly Fragment[], profile: DeviceProfile): Shader {
   const parts = [...new Set(uses)].map((f) => (typeof f.source === "string" ? f.source : f.source(profile)));
-  const body = [...parts, source].join("\n");
-  const code = directives(body) + body;
-  const plain = body.replace(/\/\/.*$/gm, "");
-  return { code, bindings: parseBindings(plain), constants: parseConstants(plain) };
+  const body = withoutComments([...parts, source].join("\n"));
+  const constants = parseConstants(body);
+  const { code, uniforms } = profile.specialize ? { code: body, uniforms: [] } : shareShapes(body, constants);
+  return { code: directives(code) + code, bindings: parseBindings(code), constants: names(constants), uniforms };
 }
 
+interface Constant {
+  readonly name: string;
+  readonly type: string;
+  readonly declaration: string;
+  readonly initializer: string | undefined;
+}
+
+/** Comments go first, so that what is parsed is code. Line numbers stay as they are. */
+const withoutComments = (source: string): string => source.replace(/\/\/.*$/gm, "");
+
+/** Reads constants from a uniform buffer, except those that sizes of workgroups or arrays depend on. */
+function shareShapes(body: string, constants: readonly Constant[]): { code: string; uniforms: Constant[] } {
+  const fixed = [
+    ...[...body.matchAll(/@workgroup_size\(([^)]*)\)/g)].map((m) => m[1]),
+    ...[...body.matchAll(/array<[^;{}()]*?,([^>;]*)>/g)].map((m) => m[1]),
+    ...constants.map((c) => c.initializer ?? ""),
+  ].join(" ");
+  const uniforms = constants.filter((c) => c.type !== "bool" && !c.initializer && !hasWord(fixed, c.name));
+  if (uniforms.length === 0) return { code: body, uniforms };
+  let code = body;
+  for (const { name, declaration } of uniforms) {
+    code = code.replace(declaration, "").replace(new RegExp(`\\b${name}\\b`, "g"), `shapes.${name}`);
+  }
+  const fields = uniforms.map(({ name, type }) => `${name}: ${type}`).join(", ");
+  code += `\nstruct Shapes { ${fields} }\n@group(1) @binding(0) var<uniform> shapes: Shapes;\n`;
+  return { code, uniforms };
+}
+
+const hasWord = (text: string, word: string): boolean => new RegExp(`\\b${word}\\b`).test(text);
+
+const names = (constants: readonly Constant[]) =>
+  new Map(constants.map(({ name, initializer }) => [name, { optional: initializer !== undefined }]));
+
 function directives(body: string): string {
-  const plain = body.replace(/\/\/.*$/gm, "");
   const lines: string[] = [];
-  if (/\bf16\b/.test(plain)) lines.push("enable f16;");
+  if (/\bf16\b/.test(body)) lines.push("enable f16;");
   // The size of subgroups is uniform in the workgroups we launch; the analysis cannot know it.
-  if (/\bsubgroup/.test(plain)) lines.push("enable subgroups;", "diagnostic(off, subgroup_uniformity);");
-  if (/\bdot4[IU]8Packed\b/.test(plain)) lines.push("requires packed_4x8_integer_dot_product;");
+  if (/\bsubgroup/.test(body)) lines.push("enable subgroups;", "diagnostic(off, subgroup_uniformity);");
+  if (/\bdot4[IU]8Packed\b/.test(body)) lines.push("requires packed_4x8_integer_dot_product;");
   return lines.length > 0 ? `${lines.join("\n")}\n` : "";
 }
 
 const BINDING = /@group\(0\)\s*@binding\((\d+)\)\s*var<storage(?:,\s*(read|read_write))?>\s+(\w+)/g;
-const OVERRIDE = /override\s+(\w+)\s*(?::\s*\w+)?\s*(=)?/g;
+const OVERRIDE = /override\s+(\w+)\s*:\s*(\w+)\s*(?:=([^;]*))?;/g;
 
 function parseBindings(code: string): Binding[] {
   const bindings = [...code.matchAll(BINDING)].map(([, index, access, name]) => ({
@@ -54,6 +88,11 @@ function parseBindings(code: string): Binding[] {
   return bindings.sort((a, b) => a.index - b.index);
 }
 
-function parseConstants(code: string): Map<string, { optional: boolean }> {
-  return new Map([...code.matchAll(OVERRIDE)].map(([, name, hasDefault]) => [name, { optional: hasDefault === "=" }]));
+function parseConstants(code: string): Constant[] {
+  return [...code.matchAll(OVERRIDE)].map(([declaration, name, type, initializer]) => ({
+    declaration,
+    name,
+    type,
+    initializer,
+  }));
 }

@@ -1,7 +1,7 @@
+import type { RunnerLimits } from "../engine/runner.ts";
 import type { Device } from "../gpu/device.ts";
 import type { ModelConfig } from "../models/qwen3-next/config.ts";
 import { CONV_RING, type GpuKVCache, type GpuRecurrentState } from "../ops/gpu/state.ts";
-import type { RunnerLimits } from "../engine/runner.ts";
 
 export type GpuLayerState = GpuKVCache | GpuRecurrentState;
 

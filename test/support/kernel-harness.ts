@@ -11,7 +11,7 @@ import type { WeightRows } from "../../src/weights/format.ts";
 import { testDevice } from "./gpu.ts";
 
 export interface HarnessOptions {
-  readonly without?: { readonly f16?: boolean; readonly subgroups?: boolean; readonly packedDot?: boolean };
+  readonly without?: Partial<Record<"f16" | "subgroups" | "packedDot" | "specialize", boolean>>;
   readonly limits?: Partial<BatchLimits>;
 }
 

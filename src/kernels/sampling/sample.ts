@@ -1,0 +1,14 @@
+import source from "../../../shaders/sampling/sample.wgsl?raw";
+import { defineKernel } from "../../gpu/kernel.ts";
+import { batchFragment } from "../lib/batch.ts";
+import { random } from "../lib/random.ts";
+import { samplingFragment } from "../lib/sampling.ts";
+
+/** Draws a token for each sequence from what process-logits left. Grid: [sequences]. */
+export const sample = defineKernel({
+  name: "sample",
+  source,
+  uses: [batchFragment, samplingFragment, random],
+  buffers: ["processed", "partials", "params", "counts", "results", "batch"],
+  constants: ["VOCABULARY", "GROUPS"],
+});

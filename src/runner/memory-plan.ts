@@ -1,0 +1,102 @@
+import type { MemoryPlan, Quantization } from "../api/types.ts";
+import type { RunnerLimits } from "../engine/runner.ts";
+import type { Device } from "../gpu/device.ts";
+import type { DeviceProfile } from "../gpu/profile.ts";
+import { planScratch } from "../gpu/scratch.ts";
+import type { ModelConfig } from "../models/qwen3-next/config.ts";
+import { ropeFrequencies } from "../models/qwen3-next/rope.ts";
+import { convertWeights, type ModelWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
+import type { WeightSource } from "../weights/format.ts";
+import { planWeight, weightBytes } from "../weights/load.ts";
+import { BatchBuffer, type BatchLimits, batchLayout } from "./batch-buffer.ts";
+import { type GpuLayerState, layerStates } from "./layer-states.ts";
+import { recordStep } from "./record-step.ts";
+import { RopeTable } from "./rope-table.ts";
+import { Sampler } from "./sampler.ts";
+
+export interface RunnerOptions {
+  readonly config: ModelConfig;
+  readonly quantization: Quantization;
+  readonly kvFormat: "f32" | "f16";
+  /** Tokens of prompt and reply together. */
+  readonly maxContext: number;
+  /** Tokens of one prefill step; scratch grows with it. */
+  readonly maxBatchTokens: number;
+  /** Recurrent states to keep besides the live one. */
+  readonly snapshots: number;
+  /** Token ids that exist; rows of the embedding beyond are padding. */
+  readonly usableVocabulary: number;
+}
+
+/** What a runner owns besides weights; without a device only sizes, for planning. */
+export interface RunnerParts {
+  readonly limits: RunnerLimits;
+  readonly states: readonly GpuLayerState[];
+  readonly batch: BatchBuffer;
+  readonly rope: RopeTable;
+  readonly sampler: Sampler;
+}
+
+/** Tokens in a KV block. */
+const BLOCK_TOKENS = 64;
+
+export function runnerParts(options: RunnerOptions, device?: Device): RunnerParts {
+  const { config, maxContext, maxBatchTokens } = options;
+  const blocks = Math.ceil(maxContext / BLOCK_TOKENS);
+  const limits: RunnerLimits = {
+    maxContext,
+    maxBatchTokens,
+    slots: 1 + options.snapshots,
+    blockTokens: BLOCK_TOKENS,
+    blocks,
+    vocabularySize: config.vocabularySize,
+  };
+  const batchLimits: BatchLimits = {
+    maxTokens: maxBatchTokens,
+    maxSequences: 1,
+    maxBlocks: blocks,
+    blockTokens: BLOCK_TOKENS,
+  };
+  const rope = ropeFrequencies(config.rope);
+  const ropeBytes = maxContext * config.rope.rotaryDim * 4;
+  return {
+    limits,
+    states: layerStates(config, options.kvFormat, limits, device),
+    batch: new BatchBuffer(batchLimits, device?.buffer("batch", batchLayout(batchLimits).words * 4)),
+    rope: new RopeTable(rope, maxContext, device?.buffer("rope", ropeBytes)),
+    sampler: new Sampler({
+      vocabulary: config.vocabularySize,
+      usable: options.usableVocabulary,
+      maxSequences: 1,
+      device,
+    }),
+  };
+}
+
+/** Device memory that a runner will take, computed without a device: plans are recorded and their scratch laid out. */
+export function memoryPlan(
+  sources: ModelWeights<WeightSource>,
+  profile: DeviceProfile,
+  options: RunnerOptions,
+): MemoryPlan {
+  const planned = convertWeights(sources, (source) => planWeight(source, options.quantization));
+  // A shared leaf is planned once for each place, and counted once.
+  const unique = weightLeaves(sources).map((source) => planWeight(source, options.quantization));
+  const parts = runnerParts(options);
+  const { slots } = parts.limits;
+  const recurrent = parts.states.reduce(
+    (sum, s) => sum + (s.kind === "kv" ? 0 : s.conv.sizeBytes + s.delta.sizeBytes),
+    0,
+  );
+  const scratchOf = (kind: "sample" | "decode", rows: number) =>
+    planScratch(recordStep(kind, rows, planned, parts, profile).recorder.scratches).sizes.reduce((a, b) => a + b, 0);
+  const bytes = {
+    weights: unique.reduce((sum, w) => sum + weightBytes(w), 0),
+    kvCache: parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? s.keys.sizeBytes + s.values.sizeBytes : 0), 0),
+    recurrentState: recurrent / slots,
+    snapshots: (recurrent / slots) * (slots - 1),
+    scratch: Math.max(scratchOf("sample", options.maxBatchTokens), scratchOf("decode", 1)),
+    other: parts.rope.sizeBytes + parts.sampler.sizeBytes + parts.batch.sizeBytes,
+  };
+  return { ...bytes, total: Object.values(bytes).reduce((a, b) => a + b, 0) };
+}

@@ -1,0 +1,252 @@
+import type { MemoryPlan, Quantization } from "../api/types.ts";
+import type { ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } from "../engine/runner.ts";
+import { invariant } from "../errors.ts";
+import type { Device } from "../gpu/device.ts";
+import { Plan } from "../gpu/plan.ts";
+import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
+import { type ModelWeights, mapWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
+import type { WeightSource } from "../weights/format.ts";
+import { loadWeight, weightBytes } from "../weights/load.ts";
+import { memoryPlan, type RunnerOptions, type RunnerParts, runnerParts } from "./memory-plan.ts";
+import { Readback } from "./readback.ts";
+import { type RecordedStep, recordStep, type StepKind } from "./record-step.ts";
+import { Sampler } from "./sampler.ts";
+
+export interface LoadRunnerOptions extends RunnerOptions {
+  readonly device: Device;
+  readonly quantization: Quantization;
+  readonly onBytes?: (loaded: number) => void;
+  /** All weights are there, pipelines are being compiled. */
+  readonly onCompile?: () => void;
+  readonly signal?: AbortSignal;
+}
+
+interface CompiledStep extends RecordedStep {
+  readonly plan: Plan;
+}
+
+/** What `score` reads of a step: all rows' logits, and what a trace saw. */
+export interface Scores {
+  /** [rows, V] */
+  readonly logits: Float32Array;
+  /** The residual stream [rows, H] before layer i; last, after the final norm. */
+  readonly hidden: readonly Float32Array[];
+  /** Per sparse layer the chosen experts [rows, k]. */
+  readonly experts: readonly Uint32Array[];
+}
+
+/** A model on one GPU: its weights, its state, and a plan for every kind of step, recorded when first needed. */
+export class ModelRunner implements Runner {
+  readonly #device: Device;
+  readonly #weights: ModelWeights<GpuWeight>;
+  readonly #parts: RunnerParts;
+  readonly #plans = new Map<string, Promise<CompiledStep>>();
+  readonly #results: Readback;
+  readonly #logits: Readback;
+  readonly memory: MemoryPlan;
+  #decode: CompiledStep | undefined;
+  #position = 0;
+
+  private constructor(device: Device, weights: ModelWeights<GpuWeight>, parts: RunnerParts, memory: MemoryPlan) {
+    this.#device = device;
+    this.#weights = weights;
+    this.#parts = parts;
+    this.memory = memory;
+    this.#results = new Readback(device.gpu, parts.sampler.results.sizeBytes);
+    this.#logits = new Readback(device.gpu, parts.limits.vocabularySize * 4);
+  }
+
+  /** Uploads the weights, allocates state, and compiles the plans that a chat needs. */
+  static async load(sources: ModelWeights<WeightSource>, options: LoadRunnerOptions): Promise<ModelRunner> {
+    const { device, quantization, signal, onBytes } = options;
+    const memory = memoryPlan(sources, device.profile, options);
+    return device.allocating("the model and its state", memory.total, async () => {
+      let loaded = 0;
+      const count = (bytes: number) => {
+        loaded += bytes;
+        onBytes?.(loaded);
+      };
+      const weights = await mapWeights(sources, (source) =>
+        loadWeight(source, { device, quantization, signal, onBytes: count }),
+      );
+      const runner = new ModelRunner(device, weights, runnerParts(options, device), memory);
+      options.onCompile?.();
+      runner.#decode = await runner.#plan("decode", 1);
+      await runner.#plan("sample", runner.#buckets.at(-1)!);
+      signal?.throwIfAborted();
+      return runner;
+    });
+  }
+
+  get limits(): RunnerLimits {
+    return this.#parts.limits;
+  }
+
+  /** Kernels of a decode step, in order. */
+  get decodeKernels(): readonly string[] {
+    return this.#decode!.plan.kernels;
+  }
+
+  /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
+  get weightBytes(): number {
+    return weightLeaves(this.#weights).reduce((sum, w) => sum + weightBytes(w), 0);
+  }
+
+  setSampling(sampling: ResolvedSampling, prompt: ArrayLike<number>): void {
+    this.#device.check();
+    this.#parts.sampler.set(0, sampling, prompt);
+  }
+
+  async prefill(
+    step: SequenceStep,
+    options: { readonly sample: boolean; readonly logits?: boolean },
+  ): Promise<Sampled | undefined> {
+    const compiled = await this.#prepare(step, options.sample ? "sample" : "prefill");
+    const encoder = this.#encode(compiled);
+    if (options.sample) return this.#submit(encoder, compiled, options.logits ?? false);
+    this.#device.queue.submit([encoder.finish()]);
+    await this.#settled(this.#device.queue.onSubmittedWorkDone());
+    return undefined;
+  }
+
+  decode(options?: { readonly logits?: boolean }): Promise<Sampled | undefined> {
+    this.#device.check();
+    const compiled = this.#decode!;
+    const { rope } = this.#parts;
+    rope.fill(this.#device.queue, ++this.#position + 1);
+    return this.#submit(this.#encode(compiled), compiled, options?.logits ?? false);
+  }
+
+  /** Logits of all rows of a step, and with `trace` all that passes between layers. Reads the tokens into the state. */
+  async score(step: SequenceStep, trace: boolean): Promise<Scores> {
+    const compiled = await this.#prepare(step, trace ? "trace" : "score");
+    const rows = step.tokens.length;
+    const wanted = [compiled.logits!, ...compiled.hidden, ...compiled.experts];
+    const encoder = this.#encode(compiled);
+    const staging = wanted.map((tensor) => {
+      const buffer = this.#device.gpu.createBuffer({
+        size: rows * tensor.columns * 4,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      });
+      encoder.copyBufferToBuffer(compiled.plan.bufferOf(tensor), 0, buffer, 0, buffer.size);
+      return buffer;
+    });
+    this.#device.queue.submit([encoder.finish()]);
+    const bytes = await Promise.all(
+      staging.map(async (buffer) => {
+        await this.#settled(buffer.mapAsync(GPUMapMode.READ));
+        const copy = buffer.getMappedRange().slice(0);
+        buffer.destroy();
+        return copy;
+      }),
+    );
+    const hiddenEnd = 1 + compiled.hidden.length;
+    return {
+      logits: new Float32Array(bytes[0]),
+      hidden: bytes.slice(1, hiddenEnd).map((b) => new Float32Array(b)),
+      experts: bytes.slice(hiddenEnd).map((b) => new Uint32Array(b)),
+    };
+  }
+
+  copyState(from: number, to: number): void {
+    const { states, limits } = this.#parts;
+    const encoder = this.#device.gpu.createCommandEncoder({ label: "copy state" });
+    for (const state of states) {
+      if (state.kind === "kv") continue;
+      for (const { gpu, sizeBytes } of [state.conv, state.delta]) {
+        const slotBytes = sizeBytes / limits.slots;
+        encoder.copyBufferToBuffer(gpu!, from * slotBytes, gpu!, to * slotBytes, slotBytes);
+      }
+    }
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  /** Bytes that are allocated now, which `memory` foretold. */
+  get allocatedBytes(): number {
+    return this.#device.allocatedBytes;
+  }
+
+  /** Runs `steps` decode steps in one submit, without reading anything back, and waits. For benches. */
+  async decodeMany(steps: number): Promise<void> {
+    const encoder = this.#device.gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    for (let i = 0; i < steps; i++) this.#decode!.plan.encode(pass);
+    pass.end();
+    this.#device.queue.submit([encoder.finish()]);
+    await this.#settled(this.#device.queue.onSubmittedWorkDone());
+  }
+
+  dispose(): void {
+    this.#results.dispose();
+    this.#logits.dispose();
+    this.#device.dispose();
+  }
+
+  /** Plans are recorded for so many rows; a step takes the smallest that holds it. */
+  get #buckets(): readonly number[] {
+    const { maxBatchTokens } = this.#parts.limits;
+    return [...[8, 64].filter((rows) => rows < maxBatchTokens), maxBatchTokens];
+  }
+
+  async #prepare(step: SequenceStep, kind: StepKind): Promise<CompiledStep> {
+    this.#device.check();
+    const rows = step.tokens.length;
+    const { rope, batch, limits } = this.#parts;
+    const bucket = this.#buckets.find((size) => size >= rows);
+    invariant(bucket, `a step of ${rows} tokens, more than ${limits.maxBatchTokens}`);
+    const compiled = await this.#plan(kind, bucket);
+    this.#position = step.position + rows;
+    rope.fill(this.#device.queue, this.#position + 1);
+    batch.write(this.#device.queue, [step]);
+    return compiled;
+  }
+
+  #plan(kind: StepKind, rows: number): Promise<CompiledStep> {
+    const key = `${kind} ${rows}`;
+    let step = this.#plans.get(key);
+    if (!step) {
+      step = this.#compile(kind, rows);
+      step.catch(() => this.#plans.delete(key));
+      this.#plans.set(key, step);
+    }
+    return step;
+  }
+
+  async #compile(kind: StepKind, rows: number): Promise<CompiledStep> {
+    const { pipelines, arena, profile } = this.#device;
+    const recorded = recordStep(kind, rows, this.#weights, this.#parts, profile);
+    const plan = await this.#settled(Plan.compile(recorded.recorder, pipelines, arena));
+    return { ...recorded, plan };
+  }
+
+  #encode({ plan }: CompiledStep): GPUCommandEncoder {
+    const encoder = this.#device.gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    plan.encode(pass);
+    pass.end();
+    return encoder;
+  }
+
+  /** Submits a step that samples, and reads its result back. */
+  async #submit(encoder: GPUCommandEncoder, step: CompiledStep, wantLogits: boolean): Promise<Sampled | undefined> {
+    const results = this.#results.copy(encoder, this.#parts.sampler.results.gpu!);
+    const logits = wantLogits ? this.#logits.copy(encoder, step.plan.bufferOf(step.logits as GpuTensor)) : undefined;
+    this.#device.queue.submit([encoder.finish()]);
+    const sampled = await this.#settled(this.#results.read(results, (bytes) => Sampler.parse(bytes, 0)));
+    if (!logits) return sampled;
+    const copy = await this.#settled(this.#logits.read(logits, (bytes) => new Float32Array(bytes.slice(0))));
+    return sampled && { ...sampled, logits: copy };
+  }
+
+  /** What fails because the device is gone fails with `DeviceLostError`. */
+  async #settled<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      // The loss is told a little after what it breaks.
+      await new Promise((resolve) => setTimeout(resolve, 0));
+      this.#device.check();
+      throw error;
+    }
+  }
+}

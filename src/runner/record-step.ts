@@ -1,0 +1,56 @@
+import type { DeviceProfile } from "../gpu/profile.ts";
+import { Recorder } from "../gpu/recorder.ts";
+import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
+import { forward, logits } from "../models/qwen3-next/model.ts";
+import type { ModelWeights } from "../models/qwen3-next/weights.ts";
+import { GpuOps } from "../ops/gpu/gpu-ops.ts";
+import { batchConstants } from "./batch-buffer.ts";
+import type { RunnerParts } from "./memory-plan.ts";
+
+/**
+ * `prefill` only moves the state on; `sample` also draws a token after the last row; `decode` does so for one row a
+ * sequence; `score` gives all rows' logits; `trace` also keeps what passes between layers.
+ */
+export type StepKind = "prefill" | "sample" | "decode" | "score" | "trace";
+
+export interface RecordedStep {
+  readonly recorder: Recorder;
+  readonly logits: GpuTensor | undefined;
+  readonly hidden: readonly GpuTensor[];
+  readonly experts: readonly GpuTensor[];
+}
+
+/** The model function, run once against a recorder for up to `rows` tokens. */
+export function recordStep(
+  kind: StepKind,
+  rows: number,
+  weights: ModelWeights<GpuWeight>,
+  parts: RunnerParts,
+  profile: DeviceProfile,
+): RecordedStep {
+  const { states, batch: batchBuffer, rope, sampler } = parts;
+  const recorder = new Recorder(profile, batchConstants(batchBuffer.limits));
+  const context = { recorder, batchBuffer, rope };
+  const ops = new GpuOps(context);
+  const batch = {
+    maxTokens: rows,
+    maxSequences: batchBuffer.limits.maxSequences,
+    kind: kind === "decode" ? "decode" : "prefill",
+  } as const;
+
+  const hidden: GpuTensor[] = [];
+  const experts: GpuTensor[] = [];
+  const trace = {
+    hidden: (_: number, x: GpuTensor) => hidden.push(recorder.retain(x)),
+    experts: (_: number, ids: GpuTensor) => experts.push(recorder.retain(ids)),
+  };
+  const x = forward(ops, weights, states, batch, kind === "trace" ? trace : {}) as GpuTensor;
+  // What the last layer left is of no interest beside its norm.
+  if (kind === "trace") hidden[hidden.length - 1] = recorder.retain(x);
+  if (kind === "prefill") return { recorder, logits: undefined, hidden, experts };
+
+  const sampled = kind === "sample" ? ops.lastRows(x, batch) : x;
+  const scores = recorder.retain(logits(ops, weights, sampled) as GpuTensor);
+  if (kind === "sample" || kind === "decode") sampler.record(context, scores);
+  return { recorder, logits: scores, hidden, experts };
+}

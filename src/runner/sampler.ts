@@ -1,0 +1,123 @@
+import type { ResolvedSampling, Sampled } from "../engine/runner.ts";
+import type { Device } from "../gpu/device.ts";
+import type { GpuBuffer, GpuTensor } from "../gpu/resources.ts";
+import { advance } from "../kernels/sampling/advance.ts";
+import { processLogits } from "../kernels/sampling/process-logits.ts";
+import { sample } from "../kernels/sampling/sample.ts";
+import type { GpuContext } from "../ops/gpu/gpu-ops.ts";
+
+/** Words of one sequence's parameters; shaders/lib/sampling.wgsl reads them. */
+const PARAM_WORDS = 32;
+const STOPS_AT = 16;
+export const MAX_STOP_IDS = PARAM_WORDS - STOPS_AT;
+
+/** Words of one sequence's result: token, status, whether all logits were finite. */
+const RESULT_WORDS = 4;
+
+const STATUS = { idle: 0, running: 1, last: 2 } as const;
+
+/** Draws tokens on the device, and moves the batch on to the token it drew. */
+export class Sampler {
+  readonly params: GpuBuffer;
+  /** [sequence][token]: how often the reply holds it; the top bit says that the prompt does. */
+  readonly counts: GpuBuffer;
+  /** [sequence][token]: added to its logit. */
+  readonly bias: GpuBuffer;
+  readonly results: GpuBuffer;
+  readonly #device: Device | undefined;
+  readonly #vocabulary: number;
+  /** Ids from here on are padding rows of the embedding and never drawn. */
+  readonly #usable: number;
+  /** Sequences whose bias holds nothing but the padding. */
+  readonly #plainBias = new Set<number>();
+
+  constructor(options: { vocabulary: number; usable: number; maxSequences: number; device?: Device }) {
+    const { vocabulary, maxSequences, device } = options;
+    this.#device = device;
+    this.#vocabulary = vocabulary;
+    this.#usable = options.usable;
+    const buffer = (label: string, words: number): GpuBuffer => {
+      const sizeBytes = words * maxSequences * 4;
+      return { kind: "buffer", label, sizeBytes, gpu: device?.buffer(label, sizeBytes) };
+    };
+    this.params = buffer("sampling", PARAM_WORDS);
+    this.counts = buffer("token counts", vocabulary);
+    this.bias = buffer("logit bias", vocabulary);
+    this.results = buffer("sampled", RESULT_WORDS);
+  }
+
+  get sizeBytes(): number {
+    return [this.params, this.counts, this.bias, this.results].reduce((sum, b) => sum + b.sizeBytes, 0);
+  }
+
+  /** Sets a sequence's parameters and forgets what it has drawn. */
+  set(sequence: number, sampling: ResolvedSampling, prompt: ArrayLike<number>): void {
+    const queue = this.#device!.queue;
+    queue.writeBuffer(this.params.gpu!, sequence * PARAM_WORDS * 4, paramWords(sampling));
+    const counts = new Uint32Array(this.#vocabulary);
+    if (sampling.repetitionPenalty !== 1) for (let i = 0; i < prompt.length; i++) counts[prompt[i]] = 0x80000000;
+    queue.writeBuffer(this.counts.gpu!, sequence * counts.byteLength, counts);
+    this.#setBias(sequence, sampling.logitBias);
+  }
+
+  /** Records the drawing of one token for every row of logits [sequences, V]. */
+  record({ recorder, batchBuffer: batch }: GpuContext, logits: GpuTensor): void {
+    const { params, counts, bias, results } = this;
+    const VOCABULARY = this.#vocabulary;
+    const processed = recorder.tensor("processed logits", logits.rows, VOCABULARY);
+    const groups = Math.ceil(VOCABULARY / LOGITS_PER_GROUP);
+    const partials = recorder.tensor("logit partials", logits.rows, groups * 4);
+    processLogits(recorder, {
+      buffers: { logits, params, counts, bias, processed, partials },
+      constants: { VOCABULARY, GROUPS: groups },
+      grid: [groups, logits.rows],
+    });
+    sample(recorder, {
+      buffers: { processed, partials, params, counts, results, batch },
+      constants: { VOCABULARY, GROUPS: groups },
+      grid: [logits.rows],
+    });
+    advance(recorder, { buffers: { results, params, batchState: batch }, constants: {}, grid: [1] });
+  }
+
+  /** Reads a sequence's result; undefined where its reply had ended before. */
+  static parse(bytes: ArrayBuffer, sequence: number): Sampled | undefined {
+    const [token, status, finite] = new Uint32Array(bytes, sequence * RESULT_WORDS * 4, RESULT_WORDS);
+    if (status === STATUS.idle) return undefined;
+    return { token, isLast: status === STATUS.last, isFinite: finite === 1 };
+  }
+
+  #setBias(sequence: number, logitBias: ReadonlyMap<number, number>): void {
+    if (logitBias.size === 0 && this.#plainBias.has(sequence)) return;
+    const bias = new Float32Array(this.#vocabulary);
+    bias.fill(NEVER, this.#usable);
+    for (const [id, amount] of logitBias) if (id < this.#usable) bias[id] = amount;
+    this.#device!.queue.writeBuffer(this.bias.gpu!, sequence * bias.byteLength, bias);
+    if (logitBias.size === 0) this.#plainBias.add(sequence);
+    else this.#plainBias.delete(sequence);
+  }
+}
+
+/** Logits that one workgroup of process-logits takes. */
+const LOGITS_PER_GROUP = 2048;
+
+/** Low enough that no logit comes back from it, and far from overflow. */
+const NEVER = -1e30;
+
+function paramWords(s: ResolvedSampling): Uint32Array<ArrayBuffer> {
+  const words = new Uint32Array(PARAM_WORDS);
+  const floats = new Float32Array(words.buffer);
+  floats[0] = s.temperature;
+  words[1] = s.topK;
+  floats[2] = s.topP;
+  floats[3] = s.minP;
+  floats[4] = s.presencePenalty;
+  floats[5] = s.frequencyPenalty;
+  floats[6] = s.repetitionPenalty;
+  words[7] = s.seed;
+  words[8] = 0; // drawn so far
+  words[9] = s.maxTokens; // left to draw
+  words[10] = s.stopIds.length;
+  words.set(s.stopIds, STOPS_AT);
+  return words;
+}

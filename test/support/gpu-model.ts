@@ -1,0 +1,48 @@
+import type { Quantization } from "../../src/api/types.ts";
+import { Device } from "../../src/gpu/device.ts";
+import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
+import { parseConfig } from "../../src/models/qwen3-next/config.ts";
+import { FolderSource } from "../../src/platform/node/folder-source.ts";
+import { openGpu } from "../../src/platform/node/gpu.ts";
+import { ModelRunner } from "../../src/runner/model-runner.ts";
+import type { Checkpoint } from "../../src/weights/checkpoint.ts";
+import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
+import { testAdapterName } from "./gpu.ts";
+
+export interface GpuModelOptions {
+  readonly quantization?: Quantization;
+  /** f32 without f16 features, or f16 cache and tiles. Default f32. */
+  readonly dtype?: "f32" | "f16";
+  readonly maxContext?: number;
+  readonly maxBatchTokens?: number;
+  readonly snapshots?: number;
+}
+
+/** A checkpoint's folder on the adapter under test. */
+export async function openGpuModel(folder: string, options: GpuModelOptions = {}): Promise<ModelRunner> {
+  const checkpoint = await openCheckpoint(await FolderSource.open(folder));
+  try {
+    return await loadGpuModel(checkpoint, options);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+export async function loadGpuModel(checkpoint: Checkpoint, options: GpuModelOptions = {}): Promise<ModelRunner> {
+  const config = parseConfig(checkpoint.config);
+  const dtype = options.dtype ?? "f32";
+  const device = await Device.open({ ...(await openGpu({ adapter: testAdapterName })), withoutF16: dtype === "f32" });
+  return ModelRunner.load(bindWeights(config, checkpoint), {
+    device,
+    config,
+    quantization: options.quantization ?? "auto",
+    kvFormat: dtype,
+    maxContext: options.maxContext ?? 1024,
+    maxBatchTokens: options.maxBatchTokens ?? 256,
+    snapshots: options.snapshots ?? 1,
+    usableVocabulary: config.vocabularySize,
+  });
+}
+
+/** The blocks of a runner with one sequence: all of them. */
+export const allBlocks = (runner: ModelRunner): number[] => Array.from({ length: runner.limits.blocks }, (_, i) => i);
