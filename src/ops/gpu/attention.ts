@@ -4,6 +4,7 @@ import { appendKVKernel } from "../../kernels/attention/append-kv.ts";
 import { decodeAttentionKernel } from "../../kernels/attention/decode-attention.ts";
 import { kvRead, kvWrite } from "../../kernels/attention/kv-cache.ts";
 import { mergeAttentionKernel } from "../../kernels/attention/merge-attention.ts";
+import { PREFILL_ROWS, prefillAttentionKernel } from "../../kernels/attention/prefill-attention.ts";
 import { SPLIT_TILE } from "../../kernels/attention/splits.ts";
 import type { Batch } from "../batch.ts";
 import type { AttentionShape, QueryKeyNorms } from "../ops.ts";
@@ -54,7 +55,39 @@ export function attention(
   batch: Batch,
 ): GpuTensor {
   checkShape(shape);
-  return decodeAttention(gpu, queries, qkv, shape, cache, batch);
+  const isShort = batch.kind === "decode" || queries.rows <= MAX_SINGLE_ROWS;
+  return (isShort ? decodeAttention : prefillAttention)(gpu, queries, qkv, shape, cache, batch);
+}
+
+/** Up to so many rows are not worth a tile, but rather ranges of the context side by side. */
+const MAX_SINGLE_ROWS = 16;
+
+/** Rows in tiles: a sequence's neighbours look at the same keys. */
+function prefillAttention(
+  { recorder, batchBuffer }: GpuContext,
+  queries: GpuTensor,
+  qkv: GpuTensor,
+  { queryHeads, keyValueHeads, headDim }: AttentionShape,
+  { format, keys, values }: GpuKVCache,
+  { maxSequences }: Batch,
+): GpuTensor {
+  const group = queryHeads / keyValueHeads;
+  const heads = largestDivisor(group, 8);
+  const y = recorder.tensor("attention", queries.rows, queries.columns);
+  prefillAttentionKernel(recorder, {
+    uses: [kvRead[format]],
+    buffers: { queries, qkv, y, batch: batchBuffer, keys, values },
+    constants: {
+      // 16 KiB of workgroup memory are just enough for slabs of 16 dimensions.
+      SLAB: recorder.profile.maxWorkgroupBytes >= 24 * 1024 ? 32 : 16,
+      HEADS: heads,
+      GROUP: group,
+      KEY_VALUE_HEADS: keyValueHeads,
+      HEAD_DIM: headDim,
+    },
+    grid: [Math.floor(queries.rows / Math.floor(PREFILL_ROWS / heads)) + maxSequences, queryHeads / heads],
+  });
+  return y;
 }
 
 /** Every row by itself, its context cut into ranges that run side by side. */
@@ -64,14 +97,13 @@ function decodeAttention(
   qkv: GpuTensor,
   { queryHeads, keyValueHeads, headDim }: AttentionShape,
   { format, keys, values }: GpuKVCache,
-  batch: Batch,
 ): GpuTensor {
   const { rows } = queries;
   const { MAX_BLOCKS, BLOCK } = recorder.globals;
   const group = queryHeads / keyValueHeads;
   // Partial scores and queries of eight heads need 20 KiB of workgroup memory.
   const heads = largestDivisor(group, recorder.profile.maxWorkgroupBytes >= 20 * 1024 ? 8 : 4);
-  const splits = batch.kind === "prefill" ? 1 : chooseSplits((queryHeads / heads) * rows, MAX_BLOCKS * BLOCK);
+  const splits = chooseSplits((queryHeads / heads) * rows, MAX_BLOCKS * BLOCK);
   const sums = recorder.tensor("attention sums", rows * queryHeads * splits, headDim);
   const stats = recorder.tensor("attention stats", rows * queryHeads * splits, 2);
   decodeAttentionKernel(recorder, {

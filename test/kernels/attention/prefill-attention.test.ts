@@ -1,0 +1,41 @@
+import { describe, expect, test } from "vitest";
+import { expectClose } from "../../support/compare.ts";
+import { type AttentionCase, runAttention, shapeOf } from "./attention-case.ts";
+
+const small = shapeOf(4, 2, 64);
+
+async function check(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
+  const { harness, rows, y, expected } = await runAttention({ ...c, kind: "prefill" });
+  await harness.run();
+  expectClose((await harness.read(y)).subarray(0, rows * expected.columns), expected.data, limit, "attention");
+  expect.hasAssertions();
+  harness.dispose();
+}
+
+describe("prefill-attention", () => {
+  for (const position of [0, 1, 63, 64, 100]) {
+    test.each([1, 3, 17, 63, 64, 65, 130])(`%i tokens from ${position}`, (count) =>
+      check({ shape: small, sequences: [{ position, count }] }),
+    );
+  }
+  test.each([
+    [1, 1, 32],
+    [2, 1, 256],
+    [6, 2, 96],
+    [8, 1, 128],
+    [16, 2, 256],
+    [16, 1, 32],
+  ])("%i query heads, %i key-value heads of %i", (queryHeads, keyValueHeads, headDim) =>
+    check({ shape: shapeOf(queryHeads, keyValueHeads, headDim), sequences: [{ position: 20, count: 33 }] }),
+  );
+  test("f16 cache", () => check({ shape: small, format: "f16", sequences: [{ position: 40, count: 50 }] }, 5e-3));
+  test("two sequences side by side", () =>
+    check({
+      shape: small,
+      sequences: [
+        { position: 0, count: 37 },
+        { position: 300, count: 90 },
+      ],
+    }));
+  test("large logits", () => check({ shape: small, sharpness: 1e3, sequences: [{ position: 50, count: 40 }] }, 1e-4));
+});
