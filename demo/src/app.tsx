@@ -98,7 +98,10 @@ function useKeys(): void {
         openConversation(undefined);
         document.querySelector<HTMLTextAreaElement>("#composer")?.focus();
       }
-      if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]")) stopReply();
+      if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
+      const isInPanel = event.target instanceof Element && event.target.closest(".side-panel");
+      if (isInPanel) page.set({ drawer: undefined });
+      else stopReply();
     };
     addEventListener("keydown", onKey);
     return () => removeEventListener("keydown", onKey);

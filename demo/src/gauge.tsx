@@ -11,6 +11,7 @@ interface Properties {
 export function Gauge({ label, value, max, text, role = "meter" }: Properties) {
   const share = max > 0 ? Math.min(1, value / max) : 0;
   return (
+    // biome-ignore lint/a11y/useAriaPropsSupportedByRole: both roles take these.
     <div
       class="gauge"
       role={role}

@@ -12,6 +12,7 @@ export function Header({ onMenu, hasSidebar }: { onMenu: () => void; hasSidebar:
   const drawer = usePage(({ drawer }) => drawer);
   usePage(({ settings }) => settings.theme);
 
+  const label = model.choice?.label ?? "No model";
   const toggle = (name: Drawer) => page.set({ drawer: drawer === name ? undefined : name });
   const tool = (label: string, icon: IconName, isPressed: boolean | undefined, onClick: () => void) => (
     <button
@@ -30,10 +31,14 @@ export function Header({ onMenu, hasSidebar }: { onMenu: () => void; hasSidebar:
     <header class="top">
       {tool(hasSidebar ? "Hide conversations" : "Show conversations", "menu", undefined, onMenu)}
       {conversation ? <Title key={conversation.id} conversation={conversation} /> : <Wordmark isShown={!hasSidebar} />}
-      <button type="button" class="model-button" onClick={() => page.set({ isPickerOpen: true })}>
+      <button
+        type="button"
+        class="model-button"
+        aria-label={`${label}, ${states[model.kind]}. Choose a model`}
+        onClick={() => page.set({ isPickerOpen: true })}
+      >
         <span class="status" data-kind={model.kind} />
-        <span class="label">{model.choice?.label ?? "Choose a model"}</span>
-        <span class="unseen">, {states[model.kind]}. Choose a model</span>
+        <span class="label">{label}</span>
       </button>
       {tool("Settings", "sliders", drawer === "settings", () => toggle("settings"))}
       {tool("Engine and speed", "pulse", drawer === "engine", () => toggle("engine"))}
@@ -71,8 +76,18 @@ function Title({ conversation }: { conversation: Conversation }) {
   useEffect(() => {
     if (!isOpen) return;
     const onPointer = (event: Event) => !menu.current?.contains(event.target as Node) && setOpen(false);
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key !== "Escape") return;
+      event.preventDefault();
+      setOpen(false);
+      button.current?.focus();
+    };
     addEventListener("pointerdown", onPointer);
-    return () => removeEventListener("pointerdown", onPointer);
+    addEventListener("keydown", onKey, { capture: true });
+    return () => {
+      removeEventListener("pointerdown", onPointer);
+      removeEventListener("keydown", onKey, { capture: true });
+    };
   }, [isOpen]);
 
   if (isRenaming) {
@@ -92,16 +107,7 @@ function Title({ conversation }: { conversation: Conversation }) {
     </li>
   );
   return (
-    <div
-      class="heading"
-      ref={menu}
-      onKeyDown={(event) => {
-        if (event.key !== "Escape" || !isOpen) return;
-        event.preventDefault();
-        setOpen(false);
-        button.current?.focus();
-      }}
-    >
+    <div class="heading" ref={menu}>
       <h1>{conversation.title}</h1>
       <button
         ref={button}

@@ -10,7 +10,8 @@ let loading = new AbortController();
 /** Loads a model in place of the present one, which is freed first: two seldom fit. */
 export async function loadModel(choice: ModelChoice): Promise<void> {
   loading.abort();
-  const { signal } = (loading = new AbortController());
+  loading = new AbortController();
+  const { signal } = loading;
   const { model, settings } = page.state;
   page.set({ model: { kind: "loading", choice }, isPickerOpen: false });
   try {
