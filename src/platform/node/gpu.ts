@@ -35,12 +35,15 @@ export async function openGpu(options: GpuOptions = {}): Promise<NodeGpu> {
 
   const swiftShader = await installSwiftShader();
   if ("reason" in swiftShader) throw notFound(names, options.adapter, swiftShader.reason);
-  return withEnvironment(swiftShader.environment, async () => {
-    const software = await listAdapters();
-    const name = choose(software, options.adapter);
-    if (name === undefined) throw notFound([...names, ...software], options.adapter);
-    return open(name, options);
-  });
+  for (const environment of swiftShader.environments) {
+    const software = await withEnvironment(environment, async () => {
+      names.push(...(await listAdapters()));
+      const name = choose(names, options.adapter);
+      return name === undefined ? undefined : open(name, options);
+    });
+    if (software) return software;
+  }
+  throw notFound(names, options.adapter);
 }
 
 /** The names of the adapters that the machine offers by itself, best first. */
@@ -86,7 +89,7 @@ const UNCHECKED = [
 
 function notFound(names: readonly string[], wanted: string | undefined, reason = ""): UnsupportedDeviceError {
   const asked = wanted === undefined ? "No WebGPU adapter was found" : `No WebGPU adapter has "${wanted}" in its name`;
-  const found = names.length === 0 ? "." : `; there is ${names.map((name) => `"${name}"`).join(", ")}.`;
+  const found = names.length === 0 ? "." : `; there is ${[...new Set(names)].map((name) => `"${name}"`).join(", ")}.`;
   const advice =
     process.platform === "linux"
       ? "Install the Vulkan driver of your GPU, or a software adapter: Mesa's mesa-vulkan-drivers, version 25 or later."

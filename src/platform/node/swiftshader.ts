@@ -2,8 +2,8 @@ import { join } from "node:path";
 import { loadSharedLibrary } from "./shared-library.ts";
 import { unpackSparticuz } from "./sparticuz.ts";
 
-/** The environment in which Vulkan finds SwiftShader; or the reason why there is none, and what to do about it. */
-export type SwiftShader = { readonly environment: Readonly<Record<string, string>> } | { readonly reason: string };
+/** Environments in which Vulkan finds SwiftShader, to be tried in turn; or the reason why there is none, and what to do. */
+export type SwiftShader = { readonly environments: readonly Record<string, string>[] } | { readonly reason: string };
 
 /**
  * Makes the SwiftShader of `@sparticuz/chromium` known to this process: a software GPU for machines that have nothing,
@@ -20,8 +20,9 @@ export async function installSwiftShader(): Promise<SwiftShader> {
     // replaces an LD_LIBRARY_PATH, which would have to be set before Node starts.
     loadSharedLibrary(join(folder, "libvulkan.so.1"));
     const driver = join(folder, "vk_swiftshader_icd.json");
-    // Vulkan loaders before 1.3.207 know the second name only.
-    return { environment: { VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver } };
+    // Beside the drivers of the machine, so that a GPU wins that lacked nothing but a loader. Loaders before 1.3.234 cannot
+    // add, nor do those whose user has chosen the drivers; then SwiftShader stands alone.
+    return { environments: [{ VK_ADD_DRIVER_FILES: driver }, { VK_DRIVER_FILES: driver, VK_ICD_FILENAMES: driver }] };
   } catch (error) {
     return {
       reason: `The software adapter of @sparticuz/chromium could not be unpacked: ${(error as Error).message}.`,
