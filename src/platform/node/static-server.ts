@@ -33,7 +33,8 @@ export async function serveFolder({ folder, host, port }: StaticServerOptions): 
   );
   await listen(server, host, port);
   const { port: actual } = server.address() as AddressInfo;
-  const name = host.includes(":") ? `[${host}]` : host;
+  // Every interface has no name that a browser could open.
+  const name = ["0.0.0.0", "::"].includes(host) ? "localhost" : host.includes(":") ? `[${host}]` : host;
   return {
     url: `http://${name}:${actual}/`,
     close: () =>
