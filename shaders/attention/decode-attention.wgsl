@@ -2,6 +2,8 @@
 // key-value head, so that keys and values are read once. It leaves each head's maximum, sum and weighted values:
 //   m = max z,  l = Σ 2^(z − m),  a = Σ 2^(z − m) v        z = (q · k) · log2(e) / sqrt(HEAD_DIM)
 // Grid: [SPLITS, query heads / HEADS, rows].
+//
+// Some loops begin at a value of the thread's, as in prefill-attention.
 
 override HEADS: u32;
 override GROUP: u32;  // query heads of a key-value head
@@ -81,7 +83,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       for (var i = 0u; i < TILE / LANES; i++) {
         let t = i * LANES + lane;
         var score = 0.0;
-        for (var part = 0u; part < LANES; part++) { score += parts[(head * TILE + t) * LANES + part]; }
+        let part = (head * TILE + t) * LANES;
+        for (var k = part; k < part + LANES; k++) { score += parts[k]; }
         z[i] = select(LOWEST, score, t < count);
         highest = max(highest, z[i]);
       }
@@ -91,7 +94,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     if (head < HEADS) {
       var highest = m;
-      for (var i = 0u; i < LANES; i++) { highest = max(highest, maxima[head * LANES + i]); }
+      for (var i = head * LANES; i < head * LANES + LANES; i++) { highest = max(highest, maxima[i]); }
       let fade = exp2(max(m - highest, -126.0));
       l *= fade;
       for (var i = 0u; i < TILE / LANES; i++) {
@@ -122,14 +125,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     for (var i = thread; i < HEADS * pairs; i += WORKGROUP) {
       let h = i / pairs;
+      let part = h * WORKGROUP + i % pairs;
       var sum = 0.0;
-      for (var k = 0u; k < streams; k++) { sum += parts[h * WORKGROUP + k * pairs + i % pairs]; }
+      for (var k = part; k < part + streams * pairs; k += pairs) { sum += parts[k]; }
       sums[(out + h * SPLITS) * HEAD_DIM + 2u * (i % pairs) + half] = sum;
     }
   }
   if (token < HEADS && lane == 0u) {
     var sum = 0.0;
-    for (var i = 0u; i < LANES; i++) { sum += maxima[thread + i]; }
+    for (var i = thread; i < thread + LANES; i++) { sum += maxima[i]; }
     stats[out + token * SPLITS] = vec2<f32>(m, sum);
   }
 }

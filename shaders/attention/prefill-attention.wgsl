@@ -3,6 +3,9 @@
 // A thread has four rows: their scores for two keys of a tile at a time, and their sums for every LANES-th pair of
 // dimensions. Queries and keys come through workgroup memory in slabs of SLAB dimensions.
 // Grid: [tiles of tokens, query heads / HEADS].
+//
+// Some loops begin at a value of the thread's instead of 0: then the compilers of software adapters do not unroll them,
+// which here costs seconds and gains nothing; those of GPUs see how long the loop is all the same.
 
 override SLAB: u32;   // a multiple of 8 that divides HEAD_DIM
 override HEADS: u32;
@@ -37,6 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let firstHead = group.y * HEADS;
   let keyHead = firstHead / GROUP;
   let pairs = HEAD_DIM / 2u;
+  let stride = SLAB / 4u + 1u;
   let quad = thread / LANES;
   let lane = thread % LANES;
   var context: vec4<u32>;  // of the thread's rows
@@ -63,14 +67,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       stageQueries(tile, firstHead, slab, thread);
       stageKeys(count, slab, thread);
       workgroupBarrier();
-      for (var d = 0u; d < SLAB / 4u; d++) {
-        let k0 = keySlab[lane * (SLAB / 4u + 1u) + d];
-        let k1 = keySlab[(lane + LANES) * (SLAB / 4u + 1u) + d];
-        let at = quad * 4u * (SLAB / 4u + 1u) + d;
+      let row = quad * 4u * stride;
+      for (var at = row; at < row + SLAB / 4u; at++) {
+        let k0 = keySlab[lane * stride + at - row];
+        let k1 = keySlab[(lane + LANES) * stride + at - row];
         let q0 = querySlab[at];
-        let q1 = querySlab[at + (SLAB / 4u + 1u)];
-        let q2 = querySlab[at + 2u * (SLAB / 4u + 1u)];
-        let q3 = querySlab[at + 3u * (SLAB / 4u + 1u)];
+        let q1 = querySlab[at + stride];
+        let q2 = querySlab[at + 2u * stride];
+        let q3 = querySlab[at + 3u * stride];
         z0 += vec4<f32>(dot(q0, k0), dot(q1, k0), dot(q2, k0), dot(q3, k0));
         z1 += vec4<f32>(dot(q0, k1), dot(q1, k1), dot(q2, k1), dot(q3, k1));
       }
@@ -86,7 +90,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     querySlab[thread] = max(z0, z1);
     workgroupBarrier();
     var highest = m;
-    for (var i = 0u; i < LANES; i++) { highest = max(highest, querySlab[quad * LANES + i]); }
+    for (var i = quad * LANES; i < quad * LANES + LANES; i++) { highest = max(highest, querySlab[i]); }
     let decay = exp2(max(m - highest, vec4<f32>(-126.0)));
     let share0 = select(vec4<f32>(0.0), exp2(max(z0 - highest, vec4<f32>(-126.0))), seen0);
     let share1 = select(vec4<f32>(0.0), exp2(max(z1 - highest, vec4<f32>(-126.0))), seen1);
@@ -114,20 +118,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
   querySlab[thread] = l;
   workgroupBarrier();
-  l = querySlab[quad * LANES];
-  for (var i = 1u; i < LANES; i++) { l += querySlab[quad * LANES + i]; }
-  for (var j = 0u; j < 4u; j++) {
-    let token = (quad * 4u + j) / HEADS;
-    if (token >= tile.count) { continue; }
-    let row = tile.first + token;
-    let head = firstHead + (quad * 4u + j) % HEADS;
-    let gates = QKV_OFFSET + row * QKV_STRIDE + (2u * head + 1u) * HEAD_DIM;
-    for (var i = 0u; i < HEAD_DIM / 32u; i++) {
-      let pair = lane + i * LANES;
+  l = vec4<f32>(1e-30);  // a row of a sequence that has ended sees nothing
+  for (var i = quad * LANES; i < quad * LANES + LANES; i++) { l += querySlab[i]; }
+  // Copies, because an array that is indexed by a variable leaves the registers.
+  var evens = even;
+  var odds = odd;
+  for (var row = quad * 4u; row < quad * 4u + 4u; row++) {
+    if (row / HEADS >= tile.count) { break; }
+    let token = tile.first + row / HEADS;
+    let head = firstHead + row % HEADS;
+    let gates = QKV_OFFSET + token * QKV_STRIDE + (2u * head + 1u) * HEAD_DIM;
+    for (var pair = lane; pair < pairs; pair += LANES) {
       let gate = vec2<f32>(qkv[gates + 2u * pair], qkv[gates + 2u * pair + 1u]);
-      let opened = vec2<f32>(even[i][j], odd[i][j]) / (1.0 + exp(clamp(-gate, vec2<f32>(-80.0), vec2<f32>(80.0))));
-      // A row of a sequence that has ended sees nothing.
-      y[(row * GROUP * KEY_VALUE_HEADS + head) * pairs + pair] = opened / max(l[j], 1e-30);
+      let sum = vec2<f32>(evens[pair / LANES][row % 4u], odds[pair / LANES][row % 4u]);
+      let opened = sum / (1.0 + exp(clamp(-gate, vec2<f32>(-80.0), vec2<f32>(80.0))));
+      y[(token * GROUP * KEY_VALUE_HEADS + head) * pairs + pair] = opened / l[row % 4u];
     }
   }
 }
