@@ -11,15 +11,8 @@ const NO_PLUS: Fragment = { name: "plus-none", source: plusNone };
 const INPUT1: Fragment = { name: "input1", source: input1 };
 const INPUT4: Fragment = { name: "input4", source: input4 };
 
-/** The fragments of a matrix product: how x and W are read, what is added, and the tile that a thread keeps in registers. */
-export function linearParts(
-  x: GpuTensor,
-  weight: GpuWeight,
-  plus: GpuTensor | undefined,
-  tile: { readonly tokens: number; readonly outputs: number },
-): Fragment[] {
+/** The fragments of a matrix product: how x and W are read, and what is added. */
+export function linearParts(x: GpuTensor, weight: GpuWeight, plus: GpuTensor | undefined): Fragment[] {
   const isAligned = x.offset % 4 === 0 && (x.stride % 4 === 0 || x.rows === 1);
-  // Lengths of arrays in registers must be `const`.
-  const sizes = { name: "tile", source: `const TOKENS = ${tile.tokens}u;\nconst OUTPUTS = ${tile.outputs}u;` };
-  return [sizes, isAligned ? INPUT4 : INPUT1, plus ? PLUS : NO_PLUS, weightFragments[weight.format]];
+  return [isAligned ? INPUT4 : INPUT1, plus ? PLUS : NO_PLUS, weightFragments[weight.format]];
 }

@@ -1,12 +1,17 @@
-import source from "../../../shaders/dense/matmul.wgsl?raw";
+import portable from "../../../shaders/dense/matmul.wgsl?raw";
+import subgroups from "../../../shaders/dense/matmul-subgroups.wgsl?raw";
+import tile from "../../../shaders/dense/tile.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import { batchFragment } from "../lib/batch.ts";
 
-/** x·Wᵀ for many rows. Needs `linearParts`. Grid: [⌈rows / TOKENS⌉, ⌈W's rows / (64 · OUTPUTS)⌉]. */
-export const matmulKernel = defineKernel({
-  name: "matmul",
-  source,
-  uses: [batchFragment],
+const shared = {
+  uses: [batchFragment, { name: "tile", source: tile }],
   buffers: ["x", "weight", "batch", "y"],
   constants: ["COLUMNS", "ROWS", "INPUT_ROWS"],
-});
+} as const;
+
+/** x·Wᵀ for many rows, on any device. Needs `linearParts`. Grid: [⌈rows / 4⌉, ⌈W's rows / 256⌉]. */
+export const matmulKernel = defineKernel({ name: "matmul", source: portable, ...shared });
+
+/** x·Wᵀ for many rows, in subgroups of 8 or more. Needs `linearParts`. Grid: [⌈rows / 8⌉, ⌈W's rows / 256⌉]. */
+export const matmulSubgroupsKernel = defineKernel({ name: "matmul-subgroups", source: subgroups, ...shared });

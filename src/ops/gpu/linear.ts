@@ -1,8 +1,8 @@
 import { invariant } from "../../errors.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { linearParts } from "../../kernels/dense/linear-parts.ts";
-import { matmulKernel } from "../../kernels/dense/matmul.ts";
-import { matvecKernel } from "../../kernels/dense/matvec.ts";
+import { matmulKernel, matmulSubgroupsKernel } from "../../kernels/dense/matmul.ts";
+import { matvecKernel, matvecTile } from "../../kernels/dense/matvec.ts";
 import type { GpuContext } from "./gpu-ops.ts";
 
 /** Up to so many rows, loading the weights takes longer than multiplying them. */
@@ -23,12 +23,12 @@ interface Product {
 }
 
 function matvec({ recorder }: GpuContext, { x, weight, plus, y }: Product): void {
-  const tile = { tokens: x.rows, outputs: 2 };
+  const tile = { tokens: x.rows, outputs: 4 };
   const [workgroup, lanes] = [64, 16];
   const groups = Math.ceil(weight.rows / ((workgroup / lanes) * tile.outputs));
   const gridX = Math.min(groups, recorder.profile.maxGrid);
   matvecKernel(recorder, {
-    uses: linearParts(x, weight, plus, tile),
+    uses: [matvecTile(tile), ...linearParts(x, weight, plus)],
     buffers: { x, weight, y, ...(plus && { plus }) },
     constants: { WORKGROUP: workgroup, LANES: lanes, COLUMNS: x.columns, ROWS: weight.rows, GRID_X: gridX },
     grid: [gridX, Math.ceil(groups / gridX)],
@@ -36,11 +36,12 @@ function matvec({ recorder }: GpuContext, { x, weight, plus, y }: Product): void
 }
 
 function matmul({ recorder, batchBuffer }: GpuContext, { x, weight, plus, y }: Product): void {
-  const tile = { tokens: 8, outputs: 1 };
-  matmulKernel(recorder, {
-    uses: linearParts(x, weight, plus, tile),
+  const canBroadcast = recorder.profile.subgroups && recorder.profile.subgroupMinSize >= 8;
+  const kernel = canBroadcast ? matmulSubgroupsKernel : matmulKernel;
+  kernel(recorder, {
+    uses: linearParts(x, weight, plus),
     buffers: { x, weight, batch: batchBuffer, y, ...(plus && { plus }) },
     constants: { COLUMNS: x.columns, ROWS: weight.rows, INPUT_ROWS: x.rows },
-    grid: [Math.ceil(x.rows / tile.tokens), Math.ceil(weight.rows / (64 * tile.outputs))],
+    grid: [Math.ceil(x.rows / (canBroadcast ? 8 : 4)), Math.ceil(weight.rows / 256)],
   });
 }
