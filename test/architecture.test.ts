@@ -12,7 +12,7 @@ const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[] }> = {
   kernels: { uses: ["gpu"] },
   weights: { uses: ["gpu"] },
   tokenizer: { knows: ["weights"] },
-  reference: { uses: ["weights"], knows: ["ops"] },
+  reference: { uses: ["models", "weights"], knows: ["ops", "engine", "runner"] },
   platform: { uses: ["weights", "gpu"], knows: ["api", "engine"] },
   engine: {},
   gpu: {},

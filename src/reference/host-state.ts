@@ -16,6 +16,8 @@ export interface HostRecurrentState extends RecurrentState {
   readonly delta: Float32Array;
 }
 
+export type HostLayerState = HostKVCache | HostRecurrentState;
+
 export function hostKVCache(shape: AttentionShape, blocks: number, blockSize: number): HostKVCache {
   const size = blocks * blockSize * shape.keyValueHeads * shape.headDim;
   return { kind: "kv", blockSize, keys: new Float32Array(size), values: new Float32Array(size) };
