@@ -13,6 +13,8 @@ import { testDevice } from "./gpu.ts";
 export interface HarnessOptions {
   readonly without?: Partial<Record<"f16" | "subgroups" | "packedDot" | "specialize", boolean>>;
   readonly limits?: Partial<BatchLimits>;
+  /** `basic` offers what every browser promises, and no more. */
+  readonly device?: "full" | "basic";
 }
 
 /**
@@ -43,7 +45,7 @@ export class KernelHarness {
   }
 
   static async create(options: HarnessOptions = {}): Promise<KernelHarness> {
-    const { device, languageFeatures } = await testDevice();
+    const { device, languageFeatures } = await testDevice(options.device);
     const limits = { maxTokens: 256, maxSequences: 4, maxBlocks: 16, blockTokens: 64, ...options.limits };
     const cache = caches.get(device) ?? new PipelineCache(device);
     caches.set(device, cache);

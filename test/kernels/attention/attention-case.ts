@@ -5,6 +5,7 @@ import * as reference from "../../../src/reference/attention.ts";
 import { hostBatch } from "../../../src/reference/host-batch.ts";
 import { cacheRow, hostKVCache } from "../../../src/reference/host-state.ts";
 import { hostTensor } from "../../../src/reference/host-tensor.ts";
+import { batchLayout } from "../../../src/runner/batch-buffer.ts";
 import { floatToHalf } from "../../../src/weights/half.ts";
 import { type HarnessOptions, KernelHarness } from "../../support/kernel-harness.ts";
 import { normals } from "../../support/random.ts";
@@ -19,10 +20,13 @@ export interface AttentionCase {
   readonly maxTokens?: number;
   /** Deviation of keys' factors: makes logits large. */
   readonly sharpness?: number;
+  /** Rows whose sequence has ended. */
+  readonly inactive?: readonly number[];
   readonly options?: HarnessOptions;
 }
 
 export const BLOCK = 16;
+const INACTIVE = 0xffffffff;
 
 export const shapeOf = (queryHeads: number, keyValueHeads: number, headDim: number, rotaryDim = headDim / 4) => ({
   queryHeads,
@@ -66,6 +70,10 @@ export async function runAttention(c: AttentionCase) {
   harness.writeBatch(
     parts.map(({ tokenIds, blockTable, ...part }) => ({ ...part, tokens: tokenIds, blocks: blockTable })),
   );
+  const { positions } = batchLayout(harness.batch.limits);
+  for (const row of c.inactive ?? []) {
+    harness.device.queue.writeBuffer(harness.batch.gpu!, (positions + row) * 4, new Uint32Array([INACTIVE]));
+  }
   const past = (data: Float32Array) => {
     const packed = new Float32Array(data.length).fill(Number.NaN);
     batch.sequences.forEach((sequence, s) => {
@@ -100,7 +108,7 @@ export async function runAttention(c: AttentionCase) {
     ropeRow,
   );
   const expected = reference.attention(expectedQueries, hostQkv, shape, cache, batch);
-  return { harness, batch, rows, cache, gpuCache, queries, y, qkv, rope, expectedQueries, expected };
+  return { harness, batch, rows, cache, gpuCache, queries, y, qkv, factors, expectedQueries, expected };
 }
 
 /** Index of the row of `headDim` values of a head in the GPU's cache. */

@@ -46,5 +46,30 @@ describe("decode-attention", () => {
         { position: 7, count: 2 },
       ],
     }));
+  test("what every device offers", () =>
+    check(
+      {
+        shape: shapeOf(8, 1, 256),
+        format: "f16",
+        sequences: [{ position: 70, count: 1 }],
+        options: { device: "basic" },
+      },
+      5e-3,
+    ));
+  test("rows of sequences that have ended", async () => {
+    const { harness, y, expected } = await runAttention({
+      kind: "decode",
+      shape: small,
+      sequences: [5, 80, 33].map((position) => ({ position, count: 1 })),
+      inactive: [1],
+    });
+    await harness.run();
+    const actual = await harness.read(y);
+    const { columns } = expected;
+    expect([...actual.subarray(columns, 2 * columns)]).toEqual(Array(columns).fill(0));
+    expectClose(actual.subarray(0, columns), expected.data.subarray(0, columns), 5e-6);
+    expectClose(actual.subarray(2 * columns, 3 * columns), expected.data.subarray(2 * columns), 5e-6);
+    harness.dispose();
+  });
   test("large logits", () => check({ shape: small, sharpness: 1e3, sequences: [{ position: 200, count: 1 }] }, 1e-4));
 });
