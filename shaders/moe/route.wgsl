@@ -1,6 +1,7 @@
-// The TOP_K largest logits of each row, best first (ties: the lower index), and softmax over them. One workgroup per row.
+// The TOP_K largest logits of each row, best first (ties: the lower index), and softmax over them. One workgroup per row,
+// each thread with its share of the logits in registers.
 
-override WORKGROUP: u32 = 64u;
+override WORKGROUP: u32;
 override EXPERTS: u32;
 override TOP_K: u32;
 
@@ -9,34 +10,49 @@ override TOP_K: u32;
 @group(0) @binding(2) var<storage, read_write> weights: array<f32>;  // [rows, TOP_K]
 
 const LOWEST = -3.0e38;
+const TAKEN = -3.3e38;
+// Beyond every index; indices are exact in f32.
+const NONE = 16777216.0;
 
-var<workgroup> left: array<f32, EXPERTS>;
-var<workgroup> chosen: array<f32, TOP_K>;
+var<workgroup> shares: array<f32, TOP_K>;
+
+// Where a logit is not a number any expert will do, but a row's experts must differ, so it has to compare like one.
+fn comparable(logit: f32) -> f32 {
+  let isFinite = (bitcast<u32>(logit) & 0x7f800000u) != 0x7f800000u;
+  return select(LOWEST, clamp(logit, LOWEST, -LOWEST), isFinite);
+}
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let row = group.x;
   if (row >= tokenCount()) { return; }
-  for (var e = lane; e < EXPERTS; e += WORKGROUP) { left[e] = logits[row * EXPERTS + e]; }
-  workgroupBarrier();
-  for (var k = 0u; k < TOP_K; k++) {
-    var best = LOWEST;
-    for (var e = lane; e < EXPERTS; e += WORKGROUP) { best = max(best, left[e]); }
-    best = workgroupMax(best, lane);
-    var at = EXPERTS;
-    for (var e = lane; e < EXPERTS; e += WORKGROUP) {
-      if (left[e] == best) { at = min(at, e); }
-    }
-    // The smallest index is the largest of their negatives; indices are exact in f32.
-    let index = u32(-workgroupMax(-f32(at), lane));
-    if (lane == 0u) {
-      ids[row * TOP_K + k] = min(index, EXPERTS - 1u);
-      chosen[k] = best;
-      left[min(index, EXPERTS - 1u)] = LOWEST;
-    }
-    workgroupBarrier();
+  var left: array<f32, SHARE>;
+  for (var i = 0u; i < SHARE; i++) {
+    let e = i * WORKGROUP + lane;
+    left[i] = select(TAKEN, comparable(logits[row * EXPERTS + min(e, EXPERTS - 1u)]), e < EXPERTS);
   }
+  var top = 0.0;
   var sum = 0.0;
-  for (var k = 0u; k < TOP_K; k++) { sum += exp(chosen[k] - chosen[0]); }
-  for (var k = lane; k < TOP_K; k += WORKGROUP) { weights[row * TOP_K + k] = exp(chosen[k] - chosen[0]) / sum; }
+  for (var k = 0u; k < TOP_K; k++) {
+    var best = TAKEN;
+    for (var i = 0u; i < SHARE; i++) { best = max(best, left[i]); }
+    best = workgroupMax(best, lane);
+    var first = NONE;
+    for (var i = 0u; i < SHARE; i++) {
+      if (left[i] == best) { first = min(first, f32(i * WORKGROUP + lane)); }
+    }
+    let expert = u32(-workgroupMax(-first, lane));
+    for (var i = 0u; i < SHARE; i++) {
+      if (i * WORKGROUP + lane == expert) { left[i] = TAKEN; }
+    }
+    if (k == 0u) { top = best; }
+    let share = exp(best - top);
+    sum += share;
+    if (lane == 0u) {
+      ids[row * TOP_K + k] = expert;
+      shares[k] = share;
+    }
+  }
+  workgroupBarrier();
+  for (var k = lane; k < TOP_K; k += WORKGROUP) { weights[row * TOP_K + k] = shares[k] / sum; }
 }

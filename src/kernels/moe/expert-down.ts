@@ -1,12 +1,13 @@
 import source from "../../../shaders/moe/expert-down.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import { batchFragment } from "../lib/batch.ts";
+import { team } from "./team.ts";
 
-/** Second half of the routed experts, a token at a time. Grid: [COLUMNS / 64, rows]. */
+/** Second half of the routed experts for a few tokens. Needs a weight's fragment. Grid: [⌈COLUMNS / OUTPUTS⌉, rows]. */
 export const expertDown = defineKernel({
   name: "expert-down",
   source,
-  uses: [batchFragment],
+  uses: [batchFragment, team],
   buffers: ["hidden", "ids", "routing", "weight", "y", "batch"],
-  constants: ["COLUMNS", "INNER", "TOP_K"],
+  constants: ["WORKGROUP", "OUTPUTS", "COLUMNS", "INNER", "TOP_K"],
 });

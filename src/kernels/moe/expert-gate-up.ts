@@ -1,12 +1,14 @@
 import source from "../../../shaders/moe/expert-gate-up.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
+import { activation } from "../lib/activation.ts";
 import { batchFragment } from "../lib/batch.ts";
+import { team } from "./team.ts";
 
-/** First half of the routed experts, a token at a time. Grid: [INNER / 64, TOP_K, rows]. */
+/** First half of the routed experts for a few tokens. Needs a weight's fragment. Grid: [⌈INNER / OUTPUTS⌉, TOP_K, rows]. */
 export const expertGateUp = defineKernel({
   name: "expert-gate-up",
   source,
-  uses: [batchFragment],
+  uses: [batchFragment, activation, team],
   buffers: ["x", "ids", "weight", "hidden", "batch"],
-  constants: ["COLUMNS", "INNER", "TOP_K"],
+  constants: ["WORKGROUP", "OUTPUTS", "COLUMNS", "INNER", "TOP_K"],
 });

@@ -1,0 +1,83 @@
+import { byIds, grouped } from "../../../src/ops/gpu/moe.ts";
+import { hostTensor } from "../../../src/reference/host-tensor.ts";
+import { experts as reference } from "../../../src/reference/moe.ts";
+import type { WeightFormat } from "../../../src/weights/format.ts";
+import { type HarnessOptions, KernelHarness } from "../../support/kernel-harness.ts";
+import { normals, random } from "../../support/random.ts";
+import { makeWeight, writeRows } from "../dense/dense-cases.ts";
+
+export interface MoeCase {
+  readonly tokens: number;
+  readonly experts: number;
+  readonly topK: number;
+  readonly inner: number;
+  readonly hidden: number;
+  readonly format: WeightFormat;
+  /** Rows of the plan beyond those of the batch; they hold NaN. */
+  readonly surplus?: number;
+  /** The experts of a token; by default any. */
+  readonly choose?: (token: number) => readonly number[];
+}
+
+export const WAYS = { byIds, grouped } as const;
+
+/** Everything of a case that does not depend on the device: inputs, encoded weights, and what the definition gives. */
+export function prepare(shape: MoeCase) {
+  const { tokens, experts, topK, inner, hidden, format, surplus = 0 } = shape;
+  const gateUp = makeWeight(format, experts * 2 * inner, hidden, 1);
+  const down = makeWeight(format, experts * hidden, inner, 2);
+  const x = normals((tokens + surplus) * hidden, 3).fill(Number.NaN, tokens * hidden);
+  const choose = shape.choose ?? anyExperts(experts, topK);
+  const chosen = Array.from({ length: tokens }, (_, token) => choose(token)).flat();
+  const next = random(5);
+  const shares = chosen.map(() => 0.1 + next());
+  return {
+    shape,
+    x,
+    gateUp: gateUp.encoded,
+    down: down.encoded,
+    ids: Uint32Array.from({ length: (tokens + surplus) * topK }, (_, i) => chosen[i] ?? 0xffffffff),
+    shares: Float32Array.from({ length: (tokens + surplus) * topK }, (_, i) => shares[i] ?? Number.NaN),
+    expected: () =>
+      reference(
+        hostTensor(tokens, hidden, x.subarray(0, tokens * hidden)),
+        {
+          ids: hostTensor(tokens, topK, Float32Array.from(chosen)),
+          weights: hostTensor(tokens, topK, Float32Array.from(shares)),
+        },
+        {
+          experts,
+          topK,
+          gateUp: hostTensor(experts * 2 * inner, hidden, gateUp.values),
+          down: hostTensor(experts * hidden, inner, down.values),
+        },
+      ).data,
+  };
+}
+
+/** Records a prepared case on a device. `read` gives the rows of the batch, after a run. */
+export async function record(
+  prepared: ReturnType<typeof prepare>,
+  way: keyof typeof WAYS,
+  without: HarnessOptions["without"],
+) {
+  const { shape, x, ids, shares, gateUp, down } = prepared;
+  const { tokens, experts, topK, hidden, surplus = 0 } = shape;
+  const rows = tokens + surplus;
+  const harness = await KernelHarness.create({ without, limits: { maxTokens: Math.max(256, rows) } });
+  writeRows(harness, [tokens]);
+  const routing = { ids: harness.input("ids", rows, topK, ids), weights: harness.input("shares", rows, topK, shares) };
+  const weights = { experts, topK, gateUp: harness.weight("gateUp", gateUp), down: harness.weight("down", down) };
+  const y = harness.output(WAYS[way](harness.context, harness.input("x", rows, hidden, x), routing, weights));
+  return { harness, read: async () => (await harness.read(y)).subarray(0, tokens * hidden) };
+}
+
+/** Different experts for a token, seeded; a few experts are more popular than the rest. */
+function anyExperts(experts: number, topK: number): (token: number) => number[] {
+  const next = random(4);
+  return () => {
+    const chosen = new Set<number>();
+    while (chosen.size < topK) chosen.add(Math.floor(next() ** 1.5 * experts));
+    return [...chosen];
+  };
+}
