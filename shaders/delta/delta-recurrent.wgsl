@@ -55,13 +55,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       products += vec4<f32>(dot(kp, kp), dot(qp, qp), dot(qp, kp), 0.0);
       k[p] = kp;
     }
-    products = laneSum(products, thread);
+    let sums = laneSum(mat3x4<f32>(a, b, products), thread, row);
+    products = sums[2];
     let keyScale = inverseSqrt(products.x + 1e-6);
     let queryScale = inverseSqrt((products.y + 1e-6) * f32(KEY_DIM));
     let decay = exp(logDecay(row, head));
     let v = qkv[row * rowSize + 2u * KEY_HEADS * keys + head * values + min(columns, values - 1u)];
-    let d = writeStrength(row, head) * (v - (decay * keyScale) * laneSum(a, thread));
-    let o = (decay * queryScale) * laneSum(b, thread) + (queryScale * keyScale * products.z) * d;
+    let d = writeStrength(row, head) * (v - (decay * keyScale) * sums[0]);
+    let o = (decay * queryScale) * sums[1] + (queryScale * keyScale * products.z) * d;
     if (lane == 0u && isInside) { y[(row * VALUE_HEADS + head) * values + columns] = o; }
     let correction = keyScale * d;
     for (var p = 0u; p < PARTS; p++) {

@@ -63,8 +63,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       rows[i] = (chunk.first + min(4u * tileRow + i, chunk.count - 1u)) * rowSize;
       columns[i] = (chunk.first + min(4u * tileColumn + i, chunk.count - 1u)) * rowSize;
     }
-    var keyKey = mat4x4<f32>();    // [column][row]
-    var queryKey = mat4x4<f32>();  // [row][column]
+    var keyKey = mat4x4<f32>();  // [column][row]
+    var keyQuery = mat4x4<f32>();
     for (var p = 0u; p < keys; p++) {
       let at = keyStart + p;
       let k = mat4x4<f32>(qkv[columns[0] + at], qkv[columns[1] + at], qkv[columns[2] + at], qkv[columns[3] + at]);
@@ -72,26 +72,25 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let qAt = queryStart + p;
       let q = mat4x4<f32>(qkv[rows[0] + qAt], qkv[rows[1] + qAt], qkv[rows[2] + qAt], qkv[rows[3] + qAt]);
       keyKey += mat4x4<f32>(k[0] * rowKeys, k[1] * rowKeys, k[2] * rowKeys, k[3] * rowKeys);
-      queryKey += mat4x4<f32>(q[0] * k, q[1] * k, q[2] * k, q[3] * k);
+      keyQuery += mat4x4<f32>(k[0] * q, k[1] * q, k[2] * q, k[3] * q);
     }
+    let i = vec4<u32>(4u * tileRow) + vec4<u32>(0u, 1u, 2u, 3u);
+    let gammas = vec4<f32>(gamma[i.x], gamma[i.y], gamma[i.z], gamma[i.w]);
+    let betas = vec4<f32>(beta[i.x], beta[i.y], beta[i.z], beta[i.w]);
+    let s = mat4x2<f32>(scales[i.x], scales[i.y], scales[i.z], scales[i.w]);
+    var weights: mat4x4<f32>;  // of P, [column][row]
     for (var c = 0u; c < 4u; c++) {
       let j = 4u * tileColumn + c;
-      var entries = vec4<f32>();
-      for (var r = 0u; r < 4u; r++) {
-        let i = 4u * tileRow + r;
-        if (i > j) { entries[r] = beta[i] * scales[i].y * scales[j].y * keyKey[c][r] * exp(gamma[i] - gamma[j]); }
-      }
-      lower[j * CHUNK / 4u + tileRow] = entries;
+      let decay = scales[j].y * exp(min(gammas - gamma[j], vec4<f32>()));
+      let below = i > vec4<u32>(j);
+      lower[j * CHUNK / 4u + tileRow] = select(vec4<f32>(), decay * betas * transpose(s)[1] * keyKey[c], below);
+      weights[c] = select(vec4<f32>(), decay * transpose(s)[0] * keyQuery[c], i >= vec4<u32>(j));
     }
+    weights = transpose(weights);
     for (var r = 0u; r < 4u; r++) {
-      let i = 4u * tileRow + r;
-      if (i >= chunk.count) { continue; }
-      var entries = vec4<f32>();
-      for (var c = 0u; c < 4u; c++) {
-        let j = 4u * tileColumn + c;
-        if (i >= j) { entries[c] = scales[i].x * scales[j].y * queryKey[r][c] * exp(gamma[i] - gamma[j]); }
+      if (i[r] < chunk.count) {
+        mixing[((chunk.first + i[r]) * VALUE_HEADS + head) * MIXING + tileColumn] = weights[r];
       }
-      mixing[((chunk.first + i) * VALUE_HEADS + head) * MIXING + tileColumn] = entries;
     }
   }
   if (thread < chunk.count) {

@@ -1,4 +1,5 @@
 import { invariant } from "../../errors.ts";
+import type { DeviceProfile } from "../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { convDecodeKernel } from "../../kernels/delta/conv-decode.ts";
 import { convPrefillKernel } from "../../kernels/delta/conv-prefill.ts";
@@ -19,8 +20,8 @@ const WORKGROUP = 64;
 /** Tokens that one thread of the convolution takes. */
 const CONV_ROWS = 8;
 
-/** Below this many tokens the recurrent kernel is faster. */
-const MIN_CHUNKED_TOKENS = 32;
+/** Plans for fewer tokens use the recurrent kernel, which needs no second dispatch and compiles faster. */
+const MIN_CHUNKED_TOKENS = 64;
 
 /** What the scan can keep of S in 16 KiB of workgroup memory, beside a chunk's corrections. */
 const MAX_CHUNKED_KEY_DIM = 192;
@@ -76,7 +77,7 @@ export function gatedDelta(
 /** One token after the other, in one kernel. */
 export const recurrent: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, delta, state, batch) => {
   const { keyDim, valueDim, valueHeads } = delta.shape;
-  const laneCount = lanesFor(keyDim);
+  const laneCount = lanesFor(keyDim, recorder.profile);
   const y = recorder.tensor("gated-delta", qkv.rows, valueHeads * valueDim);
   deltaRecurrentKernel(recorder, {
     uses: [lanes(laneCount, keyDim)],
@@ -113,9 +114,9 @@ const sizes = ({ keyHeads, valueHeads, keyDim, valueDim }: DeltaShape) => ({
   VALUE_DIM: valueDim,
 });
 
-/** Threads that share a column of S: the most, up to 8, that divide its vectors. */
-function lanesFor(keyDim: number): number {
-  let count = 8;
+/** Threads that share a column of S: 8, or 4 where subgroups are that small, unless its vectors do not divide so. */
+function lanesFor(keyDim: number, { subgroups, subgroupMinSize }: DeviceProfile): number {
+  let count = subgroups && subgroupMinSize < 8 ? 4 : 8;
   while ((keyDim / 4) % count !== 0) count /= 2;
   return count;
 }

@@ -53,10 +53,6 @@ class ConvPair {
     this.#ring.set(new Float32Array(await harness.readBuffer(ring), 0, this.#ring.length));
     harness.dispose();
   }
-
-  ring(): Float32Array {
-    return this.#ring.slice();
-  }
 }
 
 describe("causal conv", () => {

@@ -5,6 +5,7 @@ import { gatedDelta } from "../../../src/reference/gated-delta.ts";
 import { hostBatch } from "../../../src/reference/host-batch.ts";
 import { deltaChannels, type HostRecurrentState, hostRecurrentState } from "../../../src/reference/host-state.ts";
 import { hostTensor } from "../../../src/reference/host-tensor.ts";
+import { batchLayout } from "../../../src/runner/batch-buffer.ts";
 import { expectClose } from "../../support/compare.ts";
 import { type HarnessOptions, KernelHarness } from "../../support/kernel-harness.ts";
 import { normals } from "../../support/random.ts";
@@ -14,6 +15,8 @@ export interface Part {
   readonly tokens: number;
   readonly position: number;
   readonly slot: number;
+  /** Its sequence has ended: nothing may be stored for it. */
+  readonly isInactive?: boolean;
 }
 
 export interface DeltaPairOptions extends HarnessOptions {
@@ -26,6 +29,7 @@ export interface DeltaPairOptions extends HarnessOptions {
 }
 
 export const SLOTS = 4;
+const INACTIVE = 0xffffffff;
 
 /** The delta rule on the GPU and in plain loops, each with its state; a step takes the same random tokens to both. */
 export class DeltaPair {
@@ -79,17 +83,21 @@ export class DeltaPair {
     );
   }
 
-  async run(parts: readonly Part[]): Promise<{ actual: Float32Array; expected: Float32Array }> {
+  /** As `step`, without comparing; takes random tokens, or those given. */
+  async run(parts: readonly Part[], given?: DeltaInputs): Promise<DeltaRun> {
     const tokens = parts.reduce((sum, part) => sum + part.tokens, 0);
-    this.#fill(tokens);
+    const inputs = given ?? this.#random(tokens);
+    this.#qkv.fill(Number.NaN).set(inputs.qkv);
+    this.#gates.fill(Number.NaN).set(inputs.gates);
     const { harness, options } = this;
     const { shape } = options;
     harness.writeBatch(parts.map((part) => ({ ...part, tokens: new Uint32Array(part.tokens), blocks: BLOCKS })));
+    this.#deactivate(parts);
     await harness.run();
     const actual = (await harness.read(this.#y)).subarray(0, tokens * shape.valueHeads * shape.valueDim);
     const expected = gatedDelta(
-      hostTensor(tokens, deltaChannels(shape), this.#qkv.slice(0, tokens * deltaChannels(shape))),
-      hostTensor(tokens, 2 * shape.valueHeads, this.#gates.slice(0, tokens * 2 * shape.valueHeads)),
+      hostTensor(tokens, deltaChannels(shape), inputs.qkv),
+      hostTensor(tokens, 2 * shape.valueHeads, inputs.gates),
       {
         shape,
         negA: hostTensor(1, shape.valueHeads, this.#negA),
@@ -98,7 +106,13 @@ export class DeltaPair {
       this.host,
       hostBatch(parts.map((part) => ({ ...part, tokenIds: new Array(part.tokens).fill(0), blockTable: [] }))),
     );
-    return { actual, expected: expected.data };
+    const row = (data: Float32Array<ArrayBuffer>, t: number) =>
+      data.slice((t * data.length) / tokens, ((t + 1) * data.length) / tokens);
+    return {
+      actual,
+      expected: expected.data,
+      tokens: (t) => ({ qkv: row(inputs.qkv, t), gates: row(inputs.gates, t) }),
+    };
   }
 
   async expectStates(slots: readonly number[], limit: number): Promise<void> {
@@ -119,16 +133,36 @@ export class DeltaPair {
     }
   }
 
-  /** New random tokens; rows past them are NaN. */
-  #fill(tokens: number): void {
+  #deactivate(parts: readonly Part[]): void {
+    const { device, batch } = this.harness;
+    let row = batchLayout(batch.limits).positions;
+    for (const { tokens, isInactive } of parts) {
+      if (isInactive) device.queue.writeBuffer(batch.gpu!, 4 * row, new Uint32Array(tokens).fill(INACTIVE));
+      row += tokens;
+    }
+  }
+
+  #random(tokens: number): DeltaInputs {
     const { shape, a = [0, 1] } = this.options;
-    this.#qkv.fill(Number.NaN).set(normals(tokens * deltaChannels(shape), this.#seed++));
     const gates = normals(tokens * 2 * shape.valueHeads, this.#seed++);
     for (let i = 0; i < gates.length; i++) {
       if (i % (2 * shape.valueHeads) >= shape.valueHeads) gates[i] = a[0] + a[1] * gates[i];
     }
-    this.#gates.fill(Number.NaN).set(gates);
+    return { qkv: normals(tokens * deltaChannels(shape), this.#seed++), gates };
   }
+}
+
+/** Rows of the op's inputs. */
+export interface DeltaInputs {
+  readonly qkv: Float32Array<ArrayBuffer>;
+  readonly gates: Float32Array<ArrayBuffer>;
+}
+
+export interface DeltaRun {
+  readonly actual: Float32Array;
+  readonly expected: Float32Array;
+  /** What row t was given. */
+  tokens(t: number): DeltaInputs;
 }
 
 const BLOCKS = Array.from({ length: 64 }, (_, i) => i);
