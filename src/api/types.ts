@@ -147,7 +147,12 @@ export interface ModelInfo {
   readonly vocabulary: number;
   /** What the checkpoint asks for (generation_config.json), the defaults filled in; `seed` and `logitBias` are absent. */
   readonly sampling: Required<Omit<SamplingParams, "seed" | "logitBias">>;
-  readonly adapter: { readonly name: string; readonly isSoftware: boolean; readonly dtype: "f32" | "f16"; readonly subgroups: boolean };
+  readonly adapter: {
+    readonly name: string;
+    readonly isSoftware: boolean;
+    readonly dtype: "f32" | "f16";
+    readonly subgroups: boolean;
+  };
   readonly memory: MemoryPlan;
 }
 

@@ -9,6 +9,9 @@ export interface SequenceStep {
   readonly blocks: ArrayLike<number>;
 }
 
+/** Ids that can end one reply. */
+export const MAX_STOP_IDS = 16;
+
 /** How a reply's tokens are drawn; every field resolved. Meanings are those of `SamplingParams`. */
 export interface ResolvedSampling {
   readonly temperature: number;
@@ -21,7 +24,7 @@ export interface ResolvedSampling {
   /** u32 */
   readonly seed: number;
   readonly logitBias: ReadonlyMap<number, number>;
-  /** Ids that end the reply. */
+  /** Ids that end the reply, at most MAX_STOP_IDS. */
   readonly stopIds: readonly number[];
   /** Tokens to draw at most. */
   readonly maxTokens: number;

@@ -185,7 +185,7 @@ export class ModelRunner implements Runner {
   /** Plans are recorded for so many rows; a step takes the smallest that holds it. */
   get #buckets(): readonly number[] {
     const { maxBatchTokens } = this.#parts.limits;
-    return [...[8, 64].filter((rows) => rows < maxBatchTokens), maxBatchTokens];
+    return [...[64].filter((rows) => rows < maxBatchTokens), maxBatchTokens];
   }
 
   async #prepare(step: SequenceStep, kind: StepKind): Promise<CompiledStep> {

@@ -9,7 +9,6 @@ import type { GpuContext } from "../ops/gpu/gpu-ops.ts";
 /** Words of one sequence's parameters; shaders/lib/sampling.wgsl reads them. */
 const PARAM_WORDS = 32;
 const STOPS_AT = 16;
-export const MAX_STOP_IDS = PARAM_WORDS - STOPS_AT;
 
 /** Words of one sequence's result: token, status, whether all logits were finite. */
 const RESULT_WORDS = 4;

@@ -1,0 +1,121 @@
+import { DeviceLostError, InvalidRequestError, LLMError } from "../errors.ts";
+import { generation } from "./generation.ts";
+import type { Generation, LanguageModel } from "./llm-interface.ts";
+import { type LoadedModel, loadModel } from "./load-model.ts";
+import type { Platform } from "./platform.ts";
+import { reply } from "./reply.ts";
+import { resolveSampling } from "./sampling.ts";
+import type {
+  ChatMessage,
+  ChatParams,
+  GenerateParams,
+  GenerationEvent,
+  LoadOptions,
+  ModelInfo,
+  ModelSource,
+} from "./types.ts";
+
+/** A model in this thread. After its device was lost it is loaded again by the next request. */
+export class LocalLLM implements LanguageModel {
+  readonly #reload: () => Promise<LoadedModel>;
+  #model: LoadedModel;
+  #reloading: Promise<LoadedModel> | undefined;
+  #isLost = false;
+  #isDisposed = false;
+
+  private constructor(model: LoadedModel, reload: () => Promise<LoadedModel>) {
+    this.#model = model;
+    this.#reload = reload;
+  }
+
+  static async load(platform: Platform, source: ModelSource, options: LoadOptions = {}): Promise<LocalLLM> {
+    // An aborted signal of the first load must not stop a later one.
+    const reload = () => loadModel(platform, source, { ...options, signal: undefined });
+    return new LocalLLM(await loadModel(platform, source, options), reload);
+  }
+
+  get info(): ModelInfo {
+    return this.#model.info;
+  }
+
+  chat(messages: readonly ChatMessage[], params: ChatParams = {}): Generation {
+    return this.#generation(params, ({ template, tokenizer }) => {
+      const options = { tools: params.tools, variables: params.templateVariables };
+      const text = template.render(messages, options);
+      if (!tokenizer)
+        throw new InvalidRequestError("messages", "this model has no tokenizer; use generate() with token ids.");
+      const prompt = tokenizer.encode(text);
+      const before = tokenizer.encode(template.boundary(messages, options));
+      const isPrefix = before.length < prompt.length && before.every((id, i) => id === prompt[i]);
+      return { prompt, boundary: isPrefix && before.length > 0 ? before.length : undefined };
+    });
+  }
+
+  generate(prompt: string | readonly number[], params: GenerateParams = {}): Generation {
+    return this.#generation(params, ({ tokenizer }) => {
+      if (typeof prompt !== "string") return { prompt };
+      if (!tokenizer) throw new InvalidRequestError("prompt", "this model has no tokenizer; give token ids.");
+      return { prompt: tokenizer.encode(prompt) };
+    });
+  }
+
+  async tokenize(text: string): Promise<number[]> {
+    return this.#tokenizer().encode(text);
+  }
+
+  async detokenize(ids: readonly number[]): Promise<string> {
+    return this.#tokenizer().decode(ids);
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    this.#model.engine.dispose();
+  }
+
+  #generation(
+    params: GenerateParams,
+    render: (model: LoadedModel) => { prompt: readonly number[]; boundary?: number },
+  ): Generation {
+    const run = async function* (this: LocalLLM): AsyncGenerator<GenerationEvent, void, void> {
+      const startMs = performance.now();
+      const model = await this.#loaded();
+      const sampling = resolveSampling(params, model.defaults, model.info.vocabulary);
+      checkParams(params, model);
+      try {
+        yield* reply(model.engine, model.tokenizer, { ...render(model), sampling, params, startMs });
+      } catch (error) {
+        if (error instanceof DeviceLostError && !this.#isDisposed) this.#isLost = true;
+        throw this.#isDisposed ? new LLMError("The model was disposed of.") : error;
+      }
+    };
+    return generation(run.bind(this));
+  }
+
+  /** The model, loaded again where its device was lost. */
+  async #loaded(): Promise<LoadedModel> {
+    if (this.#isDisposed) throw new LLMError("The model was disposed of.");
+    if (!this.#isLost) return this.#model;
+    this.#reloading ??= this.#reload().finally(() => {
+      this.#reloading = undefined;
+    });
+    this.#model = await this.#reloading;
+    this.#isLost = false;
+    return this.#model;
+  }
+
+  #tokenizer() {
+    const { tokenizer } = this.#model;
+    if (!tokenizer) throw new InvalidRequestError("text", "this model has no tokenizer.");
+    return tokenizer;
+  }
+}
+
+function checkParams({ logprobs, stop }: GenerateParams, { tokenizer }: LoadedModel): void {
+  if (logprobs !== undefined && !(Number.isInteger(logprobs) && logprobs >= 0 && logprobs <= 20)) {
+    throw new InvalidRequestError("logprobs", `${logprobs} is not a whole number from 0 to 20.`);
+  }
+  if (stop !== undefined && stop.length > 0 && !tokenizer) {
+    throw new InvalidRequestError("stop", "this model has no tokenizer; use stopTokenIds.");
+  }
+}

@@ -1,0 +1,198 @@
+import { Engine } from "../engine/engine.ts";
+import type { Runner } from "../engine/runner.ts";
+import { InvalidRequestError } from "../errors.ts";
+import { Device } from "../gpu/device.ts";
+import { BASELINE, type DeviceProfile } from "../gpu/profile.ts";
+import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
+import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
+import { countParameters, type ModelWeights } from "../models/qwen3-next/weights.ts";
+import { memoryPlan, type RunnerOptions } from "../runner/memory-plan.ts";
+import { ModelRunner } from "../runner/model-runner.ts";
+import { ChatTemplate } from "../tokenizer/chat-template.ts";
+import { Tokenizer } from "../tokenizer/tokenizer.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
+import type { WeightSource } from "../weights/format.ts";
+import { openCheckpoint } from "../weights/open-checkpoint.ts";
+import type { Platform } from "./platform.ts";
+import { resolveSampling, type SamplingDefaults, samplingDefaults } from "./sampling.ts";
+import type { LoadOptions, LoadProgress, ModelInfo, ModelSource } from "./types.ts";
+
+export interface LoadedModel {
+  readonly engine: Engine;
+  readonly tokenizer: Tokenizer | undefined;
+  readonly template: ChatTemplate;
+  readonly defaults: SamplingDefaults;
+  readonly info: ModelInfo;
+}
+
+/** Tokens of context where nothing else is asked for: room for a long chat, and small beside the weights. */
+const DEFAULT_CONTEXT = 4096;
+
+/** Tokens of one prefill step. Larger steps read each expert less often; scratch grows with them. */
+const BATCH_TOKENS = 512;
+
+/** Message boundaries whose recurrent state is kept. */
+const SNAPSHOTS = 4;
+
+/** Opens a checkpoint and puts the model on a device. Whatever fails leaves nothing open. */
+export async function loadModel(platform: Platform, source: ModelSource, options: LoadOptions): Promise<LoadedModel> {
+  options.signal?.throwIfAborted();
+  const progress = new Progress(options.onProgress);
+  const checkpoint = await openCheckpoint(await platform.openFiles(source), options.signal);
+  try {
+    progress.start(checkpoint.sizeBytes);
+    return await load(platform, checkpoint, options, progress);
+  } finally {
+    await checkpoint.close();
+  }
+}
+
+async function load(
+  platform: Platform,
+  checkpoint: Checkpoint,
+  options: LoadOptions,
+  progress: Progress,
+): Promise<LoadedModel> {
+  const config = parseConfig(checkpoint.config);
+  const sources = bindWeights(config, checkpoint);
+  const tokenizer = checkpoint.tokenizer && new Tokenizer(checkpoint.tokenizer, checkpoint.label);
+  const template = new ChatTemplate(checkpoint.chatTemplate, checkpoint.label);
+  const runnerOptions = (kvFormat: "f32" | "f16"): RunnerOptions => ({
+    config,
+    quantization: options.quantization ?? "auto",
+    kvFormat,
+    maxContext: contextLength(options.maxContext, config),
+    maxBatchTokens: BATCH_TOKENS,
+    snapshots: SNAPSHOTS,
+    usableVocabulary: Math.min(tokenizer?.vocabularySize ?? config.vocabularySize, config.vocabularySize),
+  });
+  const endOfTurn = ["<|im_end|>", "<|endoftext|>"].map((token) => tokenizer?.tokenId(token));
+  const defaults = samplingDefaults(checkpoint.generationConfig, checkpoint.config, endOfTurn);
+  const started = await (options.device?.reference ? startReference : startGpu)(
+    platform,
+    sources,
+    runnerOptions,
+    options,
+    progress,
+  );
+  const info = describe(checkpoint, config, sources, defaults, started);
+  progress.report("ready");
+  return { engine: new Engine(started.runner), tokenizer, template, defaults, info };
+}
+
+interface Started {
+  readonly runner: Runner;
+  readonly options: RunnerOptions;
+  readonly profile: DeviceProfile;
+  readonly adapter: ModelInfo["adapter"];
+}
+
+type Start = (
+  platform: Platform,
+  sources: ModelWeights<WeightSource>,
+  runnerOptions: (kvFormat: "f32" | "f16") => RunnerOptions,
+  options: LoadOptions,
+  progress: Progress,
+) => Promise<Started>;
+
+const startGpu: Start = async (platform, sources, runnerOptions, options, progress) => {
+  const dtype = options.device?.dtype ?? "auto";
+  const device = await Device.open({ ...(await platform.openGpu(options.device ?? {})), withoutF16: dtype === "f32" });
+  try {
+    const { profile } = device;
+    const kvFormat = dtype === "f16" || (dtype === "auto" && profile.f16) ? "f16" : "f32";
+    const adapter = {
+      name: device.name,
+      isSoftware: device.isSoftware,
+      dtype: kvFormat,
+      subgroups: profile.subgroups,
+    } as const;
+    const runner = await ModelRunner.load(sources, {
+      ...runnerOptions(kvFormat),
+      device,
+      onBytes: (bytes) => progress.report("weights", bytes),
+      onCompile: () => progress.report("compile"),
+      signal: options.signal,
+    });
+    return { runner, options: runnerOptions(kvFormat), profile, adapter };
+  } catch (error) {
+    device.dispose();
+    throw error;
+  }
+};
+
+const startReference: Start = async (platform, sources, runnerOptions, options, progress) => {
+  const runner = await platform.loadReference(sources, {
+    ...runnerOptions("f32"),
+    onBytes: (bytes) => progress.report("weights", bytes),
+    signal: options.signal,
+  });
+  const adapter = { name: "CPU reference", isSoftware: true, dtype: "f32", subgroups: false } as const;
+  return { runner, options: runnerOptions("f32"), profile: BASELINE, adapter };
+};
+
+function describe(
+  checkpoint: Checkpoint,
+  config: ModelConfig,
+  sources: ModelWeights<WeightSource>,
+  defaults: SamplingDefaults,
+  { options, profile, adapter }: Started,
+): ModelInfo {
+  const sampling = resolveSampling({}, defaults, config.vocabularySize);
+  const { temperature, topK, topP, minP, presencePenalty, frequencyPenalty, repetitionPenalty } = sampling;
+  const attention = config.layers.filter(({ mixer }) => mixer === "attention").length;
+  return {
+    label: checkpoint.label,
+    modelType: config.modelType,
+    parameters: countParameters(sources).total,
+    layers: { attention, delta: config.layers.length - attention },
+    quantization: options.quantization,
+    maxContext: options.maxContext,
+    vocabulary: config.vocabularySize,
+    sampling: { temperature, topK, topP, minP, presencePenalty, frequencyPenalty, repetitionPenalty },
+    adapter,
+    memory: memoryPlan(sources, profile, options),
+  };
+}
+
+function contextLength(asked: number | undefined, { maxPositions }: ModelConfig): number {
+  if (asked === undefined) return Math.min(maxPositions, DEFAULT_CONTEXT);
+  if (Number.isSafeInteger(asked) && asked >= 2 && asked <= maxPositions) return asked;
+  throw new InvalidRequestError(
+    "maxContext",
+    `${asked} is not a whole number from 2 to ${maxPositions}, the model's own limit.`,
+  );
+}
+
+/** Reports bytes, phase and rate, at most some tens of times a second. */
+class Progress {
+  readonly #report: LoadOptions["onProgress"];
+  #totalBytes = 0;
+  #loadedBytes = 0;
+  #startMs = performance.now();
+  #lastMs = 0;
+
+  constructor(report: LoadOptions["onProgress"]) {
+    this.#report = report;
+    this.report("open");
+  }
+
+  start(totalBytes: number): void {
+    this.#totalBytes = totalBytes;
+    this.#startMs = performance.now();
+    this.report("weights", 0);
+  }
+
+  report(phase: LoadProgress["phase"], loadedBytes = this.#loadedBytes): void {
+    const now = performance.now();
+    const isFirst = this.#loadedBytes === 0;
+    this.#loadedBytes = loadedBytes;
+    if (phase === "weights" && !isFirst && now - this.#lastMs < REPORT_MS) return;
+    this.#lastMs = now;
+    const seconds = (now - this.#startMs) / 1000;
+    const bytesPerSecond = seconds > 0 ? loadedBytes / seconds : 0;
+    this.#report?.({ phase, loadedBytes, totalBytes: this.#totalBytes, bytesPerSecond });
+  }
+}
+
+const REPORT_MS = 50;

@@ -1,0 +1,21 @@
+import type { Runner } from "../engine/runner.ts";
+import type { DeviceRequest } from "../gpu/device.ts";
+import type { ModelWeights } from "../models/qwen3-next/weights.ts";
+import type { RunnerOptions } from "../runner/memory-plan.ts";
+import type { FileSource } from "../weights/checkpoint.ts";
+import type { WeightSource } from "../weights/format.ts";
+import type { DeviceOptions, ModelSource } from "./types.ts";
+
+/** What a model needs of the place it runs in. */
+export interface Platform {
+  /** @throws UnsupportedDeviceError where there is no adapter, or none of the name */
+  openGpu(options: DeviceOptions): Promise<DeviceRequest>;
+  openFiles(source: ModelSource): Promise<FileSource>;
+  /** The CPU definition, which is only loaded when asked for. */
+  loadReference(weights: ModelWeights<WeightSource>, options: RunnerOptions & ReferenceOptions): Promise<Runner>;
+}
+
+export interface ReferenceOptions {
+  readonly onBytes?: (loaded: number) => void;
+  readonly signal?: AbortSignal;
+}

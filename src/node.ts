@@ -1,0 +1,24 @@
+import { LocalLLM } from "./api/llm.ts";
+import type { LanguageModel } from "./api/llm-interface.ts";
+import type { LoadOptions, ModelSource } from "./api/types.ts";
+import { nodePlatform } from "./platform/node/platform.ts";
+
+export type { Generation, LanguageModel } from "./api/llm-interface.ts";
+export type * from "./api/types.ts";
+export * from "./errors.ts";
+
+/** Language models of the Qwen3-Next family on WebGPU. */
+export const LLM = {
+  /**
+   * Opens a model: a folder's path, or the URL of one. Fails with an error of this package that says what to try.
+   *
+   * @example
+   * const llm = await LLM.load("models/sprout");
+   * for await (const event of llm.chat([{ role: "user", content: "Hello!" }])) {
+   *   if (event.kind === "text") process.stdout.write(event.text);
+   * }
+   */
+  load: (source: ModelSource, options?: LoadOptions): Promise<LanguageModel> =>
+    LocalLLM.load(nodePlatform, source, options),
+};
+export type LLM = LanguageModel;
