@@ -35,12 +35,15 @@ export function Icon({ name }: { name: IconName }) {
 export function Mark({ isOpen = false }: { isOpen?: boolean }) {
   return (
     <svg class="mark" data-open={isOpen || undefined} viewBox="0 0 24 24" aria-hidden="true">
-      <path class="mark-water" d="M2 18.5q2.5-2 5 0t5 0 5 0 5 0M2 22q2.5-2 5 0t5 0 5 0 5 0" />
+      <path
+        class="mark-water"
+        d="M6.5 18.2q1.4-1.6 2.75 0t2.75 0 2.75 0 2.75 0M6.5 21.5q1.4-1.6 2.75 0t2.75 0 2.75 0 2.75 0"
+      />
       <g class="mark-gate">
-        <path d="M12 2v7" />
-        <rect x="6.8" y="9" width="10.4" height="6.6" />
+        <path d="M9 3v5.5M15 3v5.5" />
+        <rect x="6.5" y="8.5" width="11" height="6.5" />
       </g>
-      <path d="M4 16V5.5h16V16" />
+      <path d="M3.5 21.5V3h17v18.5" />
     </svg>
   );
 }

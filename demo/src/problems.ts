@@ -56,7 +56,7 @@ const kinds = [
     type: ContextLengthError,
     name: "ContextLengthError",
     title: "This conversation no longer fits",
-    advice: "Start a new chat, shorten your message, or load the model again with a longer context.",
+    advice: "Or go on in a new chat; this one stays as it is. A longer context is among the model's options.",
     remedies: ["new-chat", "edit", "choose-model"],
   },
   {
