@@ -21,9 +21,10 @@ const minifyShaders: Plugin = {
 const external = [/^node:/, "webgpu", "commander", "@sparticuz/chromium"];
 
 const library = (entries: string[], outDir: string, node: boolean): ViteUserConfig => ({
+  base: "./",
   plugins: node ? [] : [minifyShaders],
   publicDir: false,
-  worker: { format: "es" },
+  worker: { format: "es", plugins: () => [minifyShaders] },
   build: {
     outDir,
     target: node ? "node20" : "es2022",
@@ -55,10 +56,12 @@ export default defineConfig(({ mode }): ViteUserConfig => {
         root: path("./demo"),
         base: "./",
         plugins: [minifyShaders],
-        worker: { format: "es" },
+        worker: { format: "es", plugins: () => [minifyShaders] },
         resolve: { alias: { sluice: path("./src/index.ts") } },
         build: { outDir: path("./dist/demo"), emptyOutDir: true, target: "es2022" },
       };
+    case "bench":
+      return { test: { ...test, include: ["test/bench/**/*.bench.ts"], testTimeout: 600_000 } };
     default:
       return { test };
   }

@@ -1,0 +1,160 @@
+import { invariant, LLMError, WorkerError } from "../errors.ts";
+import { generation } from "./generation.ts";
+import type { Generation, LanguageModel } from "./llm-interface.ts";
+import { type Port, type PortSource, type ToPage, type ToWorker, unpackError } from "./port.ts";
+import type { ChatMessage, ChatParams, GenerateParams, GenerationEvent, LoadOptions, ModelInfo } from "./types.ts";
+
+/** The part of a `Worker` that is needed here. */
+export interface ModelWorker extends Port<ToWorker, ToPage> {
+  addEventListener(type: "message", listener: (event: { readonly data: ToPage }) => void): void;
+  addEventListener(type: "error" | "messageerror", listener: (event: { readonly message?: string }) => void): void;
+  terminate(): void;
+}
+
+/** A request without its id, which the sending adds. */
+type Request = ToWorker extends infer M ? (M extends { id: number } ? Omit<M, "id"> : never) : never;
+
+/** A model in a worker: the twin of `LocalLLM` at the page's end of the port. */
+export class RemoteLLM implements LanguageModel {
+  readonly #worker: ModelWorker;
+  readonly #open = new Map<number, Inbox>();
+  #info: ModelInfo | undefined;
+  #nextId = 1;
+  #end: Error | undefined;
+  readonly #onReload: LoadOptions["onProgress"];
+
+  private constructor(worker: ModelWorker, onReload: LoadOptions["onProgress"]) {
+    this.#worker = worker;
+    this.#onReload = onReload;
+    worker.addEventListener("message", ({ data }) => this.#receive(data));
+    const died = ({ message }: { message?: string }) =>
+      this.#close(
+        new WorkerError(`The worker that runs the model ended${message ? `: ${message}` : ""}. Load the model again.`),
+      );
+    worker.addEventListener("error", died);
+    worker.addEventListener("messageerror", died);
+  }
+
+  /** @throws what `LocalLLM.load` throws in the worker; WorkerError where that cannot start */
+  static async load(worker: ModelWorker, source: PortSource, options: LoadOptions = {}): Promise<RemoteLLM> {
+    const { onProgress, signal, ...rest } = options;
+    const llm = new RemoteLLM(worker, onProgress);
+    try {
+      signal?.throwIfAborted();
+      for await (const message of llm.#request({ kind: "load", source, options: rest }, signal)) {
+        if (message.kind === "progress") onProgress?.(message.progress);
+      }
+      return llm;
+    } catch (error) {
+      worker.terminate();
+      throw error;
+    }
+  }
+
+  get info(): ModelInfo {
+    invariant(this.#info, "info before load");
+    return this.#info;
+  }
+
+  chat(messages: readonly ChatMessage[], { signal, ...params }: ChatParams = {}): Generation {
+    return this.#generation({ kind: "chat", input: messages, params }, signal);
+  }
+
+  generate(prompt: string | readonly number[], { signal, ...params }: GenerateParams = {}): Generation {
+    return this.#generation({ kind: "generate", input: prompt, params }, signal);
+  }
+
+  tokenize(text: string): Promise<number[]> {
+    return this.#call({ kind: "tokenize", input: text }) as Promise<number[]>;
+  }
+
+  detokenize(ids: readonly number[]): Promise<string> {
+    return this.#call({ kind: "detokenize", input: ids }) as Promise<string>;
+  }
+
+  async dispose(): Promise<void> {
+    if (this.#end) return;
+    await this.#call({ kind: "dispose" }).catch(() => {});
+    this.#close(new LLMError("The model was disposed of."));
+    this.#worker.terminate();
+  }
+
+  #generation(request: Request, signal?: AbortSignal): Generation {
+    const events = async function* (this: RemoteLLM): AsyncGenerator<GenerationEvent, void, void> {
+      for await (const message of this.#request(request, signal)) {
+        if (message.kind === "event") yield message.event;
+      }
+    };
+    return generation(events.bind(this));
+  }
+
+  async #call(request: Request): Promise<unknown> {
+    for await (const message of this.#request(request)) if (message.kind === "done") return message.value;
+    return undefined;
+  }
+
+  /** Sends a request and gives its answers, the last of them "done". Leaving early, or `signal`, aborts it. */
+  async *#request(request: Request, signal?: AbortSignal): AsyncGenerator<ToPage, void, void> {
+    if (this.#end) throw this.#end;
+    const id = this.#nextId++;
+    const inbox = new Inbox();
+    this.#open.set(id, inbox);
+    const abort = () => this.#worker.postMessage({ kind: "abort", id });
+    signal?.addEventListener("abort", abort, { once: true });
+    this.#worker.postMessage({ ...request, id } as ToWorker);
+    if (signal?.aborted) abort();
+    let isDone = false;
+    try {
+      while (!isDone) {
+        const message = await inbox.take();
+        isDone = message.kind === "done" || message.kind === "error";
+        if (message.kind === "error") throw unpackError(message.error);
+        yield message;
+      }
+    } finally {
+      signal?.removeEventListener("abort", abort);
+      this.#open.delete(id);
+      if (!isDone && !this.#end) abort();
+    }
+  }
+
+  #receive(message: ToPage): void {
+    if (message.kind === "info") this.#info = message.info;
+    // A model that is loaded again, because its device was lost, reports under the id of its first loading.
+    if (message.kind === "progress" && !this.#open.has(message.id)) this.#onReload?.(message.progress);
+    this.#open.get(message.id)?.put(message);
+  }
+
+  #close(reason: Error): void {
+    if (this.#end) return;
+    this.#end = reason;
+    for (const inbox of this.#open.values()) inbox.fail(reason);
+  }
+}
+
+/** Messages in the order of their coming, for one reader. */
+class Inbox {
+  readonly #messages: ToPage[] = [];
+  #wake: (() => void) | undefined;
+  #failure: Error | undefined;
+
+  put(message: ToPage): void {
+    this.#messages.push(message);
+    this.#wake?.();
+  }
+
+  fail(reason: Error): void {
+    this.#failure = reason;
+    this.#wake?.();
+  }
+
+  async take(): Promise<ToPage> {
+    while (this.#messages.length === 0) {
+      if (this.#failure) throw this.#failure;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return this.#messages.shift()!;
+  }
+}

@@ -1,0 +1,55 @@
+import { invariant } from "../errors.ts";
+import { LocalLLM } from "./llm.ts";
+import type { Platform } from "./platform.ts";
+import { type Port, packError, type ToPage, type ToWorker } from "./port.ts";
+import type { LoadProgress } from "./types.ts";
+
+/** Runs one model for whoever is at the other end of `port`. */
+export function serveLLM(port: Port<ToPage, ToWorker>, platform: Platform): void {
+  const aborts = new Map<number, AbortController>();
+  let model: LocalLLM | undefined;
+
+  const answer = async (message: ToWorker, signal: AbortSignal): Promise<unknown> => {
+    const { id } = message;
+    if (message.kind === "load") {
+      const onProgress = (progress: LoadProgress) => port.postMessage({ kind: "progress", id, progress });
+      model = await LocalLLM.load(platform, message.source, { ...message.options, onProgress, signal });
+      port.postMessage({ kind: "info", id, info: model.info });
+      return undefined;
+    }
+    invariant(model, `${message.kind} before load`);
+    switch (message.kind) {
+      case "chat":
+      case "generate": {
+        const params = { ...message.params, signal };
+        const events =
+          message.kind === "chat" ? model.chat(message.input, params) : model.generate(message.input, params);
+        for await (const event of events) port.postMessage({ kind: "event", id, event });
+        return undefined;
+      }
+      case "tokenize":
+        return model.tokenize(message.input);
+      case "detokenize":
+        return model.detokenize(message.input);
+      case "dispose":
+        return model.dispose();
+    }
+  };
+
+  port.addEventListener("message", async ({ data }) => {
+    const { id } = data;
+    if (data.kind === "abort") {
+      aborts.get(id)?.abort();
+      return;
+    }
+    const abort = new AbortController();
+    aborts.set(id, abort);
+    try {
+      port.postMessage({ kind: "done", id, value: await answer(data, abort.signal) });
+    } catch (error) {
+      port.postMessage({ kind: "error", id, error: packError(error) });
+    } finally {
+      aborts.delete(id);
+    }
+  });
+}

@@ -1,0 +1,38 @@
+import type { LanguageModel } from "./api/llm-interface.ts";
+import { RemoteLLM } from "./api/remote-llm.ts";
+import type { LoadOptions, ModelSource } from "./api/types.ts";
+import { WorkerError } from "./errors.ts";
+
+export type { Generation, LanguageModel } from "./api/llm-interface.ts";
+export type * from "./api/types.ts";
+export * from "./errors.ts";
+
+/** Language models of the Qwen3-Next family on WebGPU. */
+export const LLM = {
+  /**
+   * Opens a model in a worker of its own, so that the page stays free: a folder's URL, or files that a user chose.
+   * Fails with an error of this package that says what to try.
+   *
+   * @example
+   * const llm = await LLM.load("/models/sprout/");
+   * for await (const event of llm.chat([{ role: "user", content: "Hello!" }])) {
+   *   if (event.kind === "text") output.textContent += event.text;
+   * }
+   */
+  async load(source: ModelSource, options?: LoadOptions): Promise<LanguageModel> {
+    let worker: Worker;
+    try {
+      worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "sluice" });
+    } catch (cause) {
+      throw new WorkerError(`The worker for the model could not be started: ${(cause as Error).message}`, { cause });
+    }
+    return RemoteLLM.load(worker, portable(source), options);
+  },
+};
+export type LLM = LanguageModel;
+
+/** Relative addresses are relative to the page; in the worker they would be relative to its script. */
+function portable(source: ModelSource): string | readonly File[] {
+  if (typeof source === "string" || source instanceof URL) return new URL(source, document.baseURI).href;
+  return [...("files" in source ? source.files : source)];
+}
