@@ -31,6 +31,8 @@ const DEFAULT_CONTEXT = 4096;
 /** Tokens of one prefill step. Larger steps read each expert less often; scratch grows with them. */
 const BATCH_TOKENS = 512;
 
+const REFERENCE_BATCH_TOKENS = 16;
+
 /** Message boundaries whose recurrent state is kept. */
 const SNAPSHOTS = 4;
 
@@ -57,27 +59,34 @@ async function load(
   const sources = bindWeights(config, checkpoint);
   const tokenizer = checkpoint.tokenizer && new Tokenizer(checkpoint.tokenizer, checkpoint.label);
   const template = new ChatTemplate(checkpoint.chatTemplate, checkpoint.label);
-  const runnerOptions = (kvFormat: "f32" | "f16"): RunnerOptions => ({
-    config,
-    quantization: options.quantization ?? "auto",
-    kvFormat,
-    maxContext: contextLength(options.maxContext, config),
-    maxBatchTokens: BATCH_TOKENS,
-    snapshots: SNAPSHOTS,
-    usableVocabulary: Math.min(tokenizer?.vocabularySize ?? config.vocabularySize, config.vocabularySize),
-  });
   const endOfTurn = ["<|im_end|>", "<|endoftext|>"].map((token) => tokenizer?.tokenId(token));
   const defaults = samplingDefaults(checkpoint.generationConfig, checkpoint.config, endOfTurn);
   const started = await (options.device?.reference ? startReference : startGpu)(
     platform,
     sources,
-    runnerOptions,
+    runnerOptions(config, options, tokenizer?.vocabularySize),
     options,
     progress,
   );
   const info = describe(checkpoint, config, sources, defaults, started);
   progress.report("ready");
   return { engine: new Engine(started.runner), tokenizer, template, defaults, info };
+}
+
+/** How a runner is set up for a model; the format of its KV cache is for the device to say. */
+export function runnerOptions(
+  config: ModelConfig,
+  { quantization = "auto", maxContext }: Pick<LoadOptions, "quantization" | "maxContext">,
+  usableVocabulary = config.vocabularySize,
+): Omit<RunnerOptions, "kvFormat"> {
+  return {
+    config,
+    quantization,
+    maxContext: contextLength(maxContext, config),
+    maxBatchTokens: BATCH_TOKENS,
+    snapshots: SNAPSHOTS,
+    usableVocabulary: Math.min(usableVocabulary, config.vocabularySize),
+  };
 }
 
 interface Started {
@@ -90,7 +99,7 @@ interface Started {
 type Start = (
   platform: Platform,
   sources: ModelWeights<WeightSource>,
-  runnerOptions: (kvFormat: "f32" | "f16") => RunnerOptions,
+  runnerOptions: Omit<RunnerOptions, "kvFormat">,
   options: LoadOptions,
   progress: Progress,
 ) => Promise<Started>;
@@ -107,14 +116,15 @@ const startGpu: Start = async (platform, sources, runnerOptions, options, progre
       dtype: kvFormat,
       subgroups: profile.subgroups,
     } as const;
+    const withCache = { ...runnerOptions, kvFormat } as const;
     const runner = await ModelRunner.load(sources, {
-      ...runnerOptions(kvFormat),
+      ...withCache,
       device,
       onBytes: (bytes) => progress.report("weights", bytes),
       onCompile: () => progress.report("compile"),
       signal: options.signal,
     });
-    return { runner, options: runnerOptions(kvFormat), profile, adapter };
+    return { runner, options: withCache, profile, adapter };
   } catch (error) {
     device.dispose();
     throw error;
@@ -122,13 +132,15 @@ const startGpu: Start = async (platform, sources, runnerOptions, options, progre
 };
 
 const startReference: Start = async (platform, sources, runnerOptions, options, progress) => {
+  // Between two steps a request can be stopped, and here they take long.
+  const withCache = { ...runnerOptions, kvFormat: "f32", maxBatchTokens: REFERENCE_BATCH_TOKENS } as const;
   const runner = await platform.loadReference(sources, {
-    ...runnerOptions("f32"),
+    ...withCache,
     onBytes: (bytes) => progress.report("weights", bytes),
     signal: options.signal,
   });
   const adapter = { name: "CPU reference", isSoftware: true, dtype: "f32", subgroups: false } as const;
-  return { runner, options: runnerOptions("f32"), profile: BASELINE, adapter };
+  return { runner, options: withCache, profile: BASELINE, adapter };
 };
 
 function describe(

@@ -3,6 +3,8 @@ export class Readback {
   readonly #device: GPUDevice;
   readonly #free: GPUBuffer[] = [];
   readonly #all: GPUBuffer[] = [];
+  /** Readings so far. */
+  count = 0;
 
   constructor(
     device: GPUDevice,
@@ -21,6 +23,7 @@ export class Readback {
   /** Calls `use` with the bytes; they are gone when it returns. */
   async read<T>(staging: GPUBuffer, use: (bytes: ArrayBuffer) => T): Promise<T> {
     await staging.mapAsync(GPUMapMode.READ);
+    this.count++;
     const result = use(staging.getMappedRange());
     staging.unmap();
     this.#free.push(staging);

@@ -87,9 +87,12 @@ export function weightLeaves<W>(weights: ModelWeights<W>): W[] {
   return [...leaves];
 }
 
-/** Parameters of the model, and those that work on one token: k of E experts, and of the embedding one row. */
-export function countParameters(weights: ModelWeights<Weight>): { total: number; active: number } {
-  const size = ({ rows, columns }: Weight) => rows * columns;
+/** Parameters of the model, and those that work on one token. */
+export const countParameters = (weights: ModelWeights<Weight>): { total: number; active: number } =>
+  sumWeights(weights, ({ rows, columns }) => rows * columns);
+
+/** Sum of `size` over the model, and over what works on one token: k of E experts, and next to nothing of the embedding. */
+export function sumWeights<W>(weights: ModelWeights<W>, size: (leaf: W) => number): { total: number; active: number } {
   const total = weightLeaves(weights).reduce((sum, leaf) => sum + size(leaf), 0);
   let idle = weights.head === weights.embedding ? 0 : size(weights.embedding);
   for (const { feedForward } of weights.layers) {
