@@ -143,7 +143,8 @@ fn draw(sequence: u32, base: u32, lane: u32, top: f32) -> u32 {
   var tiesBefore = 0u;
   for (var i = 0u; i < lane; i++) { tiesBefore += tieCounts[i]; }
   let tiesHere = min(ties, limit.ties - min(limit.ties, tiesBefore));
-  mass += f32(tiesHere) * exp(valueOf(limit.key) - top);
+  // Without ties the key may be none of a number.
+  if (tiesHere > 0u) { mass += f32(tiesHere) * exp(valueOf(limit.key) - top); }
   workgroupBarrier();
   sums[lane] = mass;
   workgroupBarrier();

@@ -1,4 +1,4 @@
-import { DeviceLostError, OutOfMemoryError, UnsupportedDeviceError } from "../errors.ts";
+import { DeviceLostError, invariant, OutOfMemoryError, UnsupportedDeviceError } from "../errors.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { type DeviceProfile, isSoftware, profileOf } from "./profile.ts";
 import { ScratchArena } from "./scratch.ts";
@@ -17,6 +17,8 @@ export class Device {
   readonly arena: ScratchArena;
   /** Set once the device is gone; everything after fails with it. */
   lost: DeviceLostError | undefined;
+  /** An error of our own use of the device; after it results cannot be trusted. */
+  #fault: GPUError | undefined;
   readonly #allocated = new Set<GPUBuffer>();
 
   private constructor(
@@ -31,6 +33,9 @@ export class Device {
     this.arena = new ScratchArena(gpu);
     gpu.lost.then(({ reason, message }) => {
       this.lost = new DeviceLostError(message || reason);
+    });
+    gpu.addEventListener("uncapturederror", ({ error }) => {
+      this.#fault ??= error;
     });
   }
 
@@ -99,6 +104,7 @@ export class Device {
   /** Fails if the device is gone. */
   check(): void {
     if (this.lost) throw this.lost;
+    invariant(!this.#fault, this.#fault?.message ?? "");
   }
 
   dispose(): void {

@@ -3,7 +3,18 @@ import type { Device } from "../gpu/device.ts";
 import type { ModelConfig } from "../models/qwen3-next/config.ts";
 import { CONV_RING, type GpuKVCache, type GpuRecurrentState } from "../ops/gpu/state.ts";
 
-export type GpuLayerState = GpuKVCache | GpuRecurrentState;
+export type GpuLayerState = GpuKVCache | SnapshotState;
+
+/**
+ * A recurrent state whose slots beyond the live one are in buffers of their own: a copy within a buffer is not allowed,
+ * and kernels should not be kept waiting by copies of what they do not use.
+ */
+export interface SnapshotState extends GpuRecurrentState {
+  readonly snapshots: Pick<GpuRecurrentState, "conv" | "delta">;
+}
+
+/** Slot 0 is live. */
+export const LIVE_SLOTS = 1;
 
 /** Bytes of what a layer keeps: of one KV block (keys and values), or of one slot. */
 export interface StateBytes {
@@ -41,10 +52,14 @@ export function layerStates(
         values: buffer(`layer ${i} values`, limits.blocks * bytes.keys),
       };
     }
+    const slots = (what: string, count: number) => ({
+      conv: buffer(`layer ${i} conv${what}`, count * bytes.conv),
+      delta: buffer(`layer ${i} delta${what}`, count * bytes.delta),
+    });
     return {
       kind: "recurrent",
-      conv: buffer(`layer ${i} conv`, limits.slots * bytes.conv),
-      delta: buffer(`layer ${i} delta`, limits.slots * bytes.delta),
+      ...slots("", LIVE_SLOTS),
+      snapshots: slots(" snapshots", limits.slots - LIVE_SLOTS),
     };
   });
 }

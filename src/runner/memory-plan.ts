@@ -9,7 +9,7 @@ import { convertWeights, type ModelWeights, weightLeaves } from "../models/qwen3
 import type { WeightSource } from "../weights/format.ts";
 import { planWeight, weightBytes } from "../weights/load.ts";
 import { BatchBuffer, type BatchLimits, batchLayout } from "./batch-buffer.ts";
-import { type GpuLayerState, layerStates } from "./layer-states.ts";
+import { type GpuLayerState, layerStates, type SnapshotState } from "./layer-states.ts";
 import { recordStep } from "./record-step.ts";
 import { RopeTable } from "./rope-table.ts";
 import { Sampler } from "./sampler.ts";
@@ -83,18 +83,15 @@ export function memoryPlan(
   // A shared leaf is planned once for each place, and counted once.
   const unique = weightLeaves(sources).map((source) => planWeight(source, options.quantization));
   const parts = runnerParts(options);
-  const { slots } = parts.limits;
-  const recurrent = parts.states.reduce(
-    (sum, s) => sum + (s.kind === "kv" ? 0 : s.conv.sizeBytes + s.delta.sizeBytes),
-    0,
-  );
+  const recurrentBytes = (of: (state: SnapshotState) => Pick<SnapshotState, "conv" | "delta">) =>
+    parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? 0 : of(s).conv.sizeBytes + of(s).delta.sizeBytes), 0);
   const scratchOf = (kind: "sample" | "decode", rows: number) =>
     planScratch(recordStep(kind, rows, planned, parts, profile).recorder.scratches).sizes.reduce((a, b) => a + b, 0);
   const bytes = {
     weights: unique.reduce((sum, w) => sum + weightBytes(w), 0),
     kvCache: parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? s.keys.sizeBytes + s.values.sizeBytes : 0), 0),
-    recurrentState: recurrent / slots,
-    snapshots: (recurrent / slots) * (slots - 1),
+    recurrentState: recurrentBytes((state) => state),
+    snapshots: recurrentBytes((state) => state.snapshots),
     scratch: Math.max(scratchOf("sample", options.maxBatchTokens), scratchOf("decode", 1)),
     other: parts.rope.sizeBytes + parts.sampler.sizeBytes + parts.batch.sizeBytes,
   };

@@ -4,9 +4,10 @@ import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
-import { type ModelWeights, mapWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
+import { type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/weights.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { loadWeight, weightBytes } from "../weights/load.ts";
+import { LIVE_SLOTS } from "./layer-states.ts";
 import { memoryPlan, type RunnerOptions, type RunnerParts, runnerParts } from "./memory-plan.ts";
 import { Readback } from "./readback.ts";
 import { type RecordedStep, recordStep, type StepKind } from "./record-step.ts";
@@ -89,7 +90,12 @@ export class ModelRunner implements Runner {
 
   /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
   get weightBytes(): number {
-    return weightLeaves(this.#weights).reduce((sum, w) => sum + weightBytes(w), 0);
+    return sumWeights(this.#weights, weightBytes).active;
+  }
+
+  /** Results read from the device so far. */
+  get readbacks(): number {
+    return this.#results.count + this.#logits.count;
   }
 
   setSampling(sampling: ResolvedSampling, prompt: ArrayLike<number>): void {
@@ -149,13 +155,17 @@ export class ModelRunner implements Runner {
   }
 
   copyState(from: number, to: number): void {
-    const { states, limits } = this.#parts;
+    const { states } = this.#parts;
     const encoder = this.#device.gpu.createCommandEncoder({ label: "copy state" });
     for (const state of states) {
       if (state.kind === "kv") continue;
-      for (const { gpu, sizeBytes } of [state.conv, state.delta]) {
-        const slotBytes = sizeBytes / limits.slots;
-        encoder.copyBufferToBuffer(gpu!, from * slotBytes, gpu!, to * slotBytes, slotBytes);
+      for (const part of ["conv", "delta"] as const) {
+        const slotBytes = state[part].sizeBytes / LIVE_SLOTS;
+        const at = (slot: number) =>
+          slot < LIVE_SLOTS
+            ? ([state[part].gpu!, slot * slotBytes] as const)
+            : ([state.snapshots[part].gpu!, (slot - LIVE_SLOTS) * slotBytes] as const);
+        encoder.copyBufferToBuffer(...at(from), ...at(to), slotBytes);
       }
     }
     this.#device.queue.submit([encoder.finish()]);
