@@ -12,12 +12,14 @@ override HEADS: u32;
 override GROUP: u32;  // query heads of a key-value head
 override QKV_OFFSET: u32;
 override QKV_STRIDE: u32;
+// Pairs of dimensions that a thread sums; a constant everywhere, so that the sums stay in registers.
+override PAIRS: u32 = HEAD_DIM / KEYS;
 
 const WORKGROUP = 256u;
 const ROWS = 64u;
 const KEYS = 32u;
 const LANES = KEYS / 2u;  // threads to four rows
-const MAX_PAIRS = 8u;     // of dimensions in a thread: HEAD_DIM ≤ 256
+const MAX_PAIRS = 8u;     // HEAD_DIM ≤ 256
 const LOWEST = -3.0e38;
 
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;  // [T, query heads · HEAD_DIM]
@@ -100,14 +102,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     l = l * decay + share0 + share1;
     workgroupBarrier();
 
-    for (var i = 0u; i < HEAD_DIM / 32u; i++) {
+    for (var i = 0u; i < PAIRS; i++) {
       even[i] *= decay;
       odd[i] *= decay;
     }
     for (var t = 0u; t < count; t++) {
       let share = shares[t * (ROWS / 4u) + quad];
       let at = cacheRows[t] * pairs + lane;
-      for (var i = 0u; i < HEAD_DIM / 32u; i++) {
+      for (var i = 0u; i < PAIRS; i++) {
         let v = values2(at + i * LANES);
         even[i] += share * v.x;
         odd[i] += share * v.y;
