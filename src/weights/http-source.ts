@@ -34,7 +34,8 @@ class HttpSource implements FileSource {
   async size(name: string, signal?: AbortSignal): Promise<number | undefined> {
     const known = this.#sizes.get(name);
     if (known !== undefined) return known;
-    const reply = await this.#fetch(name, { from: 0, to: 1 }, signal);
+    // Two bytes: some servers (sirv, and so Vite) answer `bytes=0-0` with the whole file.
+    const reply = await this.#fetch(name, { from: 0, to: 2 }, signal);
     if (reply.kind === "missing") return undefined;
     const size = reply.totalBytes ?? (await this.#length(name, signal));
     this.#sizes.set(name, size);
