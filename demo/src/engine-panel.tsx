@@ -9,12 +9,13 @@ import { currentConversation, usePage } from "./page.ts";
 export function EnginePanel() {
   const info = usePage(({ model }) => (model.kind === "ready" ? model.llm.info : undefined));
   const usage = usePage((state) => lastUsage(currentConversation(state)));
+  const name = usePage(({ model }) => model.choice?.label ?? "");
   if (!info) return <p class="panel hint">Once a model is loaded, this shows what it runs on and how fast.</p>;
   return (
     <div class="panel">
       <LastReply usage={usage} />
       <Device info={info} />
-      <About info={info} />
+      <About info={info} name={name} />
       <Memory plan={info.memory} />
     </div>
   );
@@ -39,7 +40,7 @@ function LastReply({ usage }: { usage: Usage | undefined }) {
       <dl>
         <Row name="Reply">{count(usage.completionTokens)} tokens</Row>
         <Row name="Prompt">{count(usage.promptTokens)} tokens</Row>
-        <Row name="Reused from earlier turns" id="cached-tokens">
+        <Row name="Reused from before" id="cached-tokens">
           {count(usage.cachedTokens)} tokens
         </Row>
         <Row name="Reading">{rate(usage.prefillTokensPerSecond)}</Row>
@@ -67,12 +68,12 @@ function Device({ info: { adapter } }: { info: ModelInfo }) {
   );
 }
 
-function About({ info }: { info: ModelInfo }) {
+function About({ info, name }: { info: ModelInfo; name: string }) {
   return (
     <section>
       <h3>Model</h3>
       <dl>
-        <Row name="Name">{info.label}</Row>
+        <Row name="Name">{name}</Row>
         <Row name="Architecture">{info.modelType}</Row>
         <Row name="Parameters">{parameters(info.parameters)}</Row>
         <Row name="Layers">

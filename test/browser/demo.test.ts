@@ -13,7 +13,7 @@ import { launchBrowser } from "../support/browser.ts";
  * would have it. A software adapter takes tens of milliseconds a token, so every wait is long.
  */
 
-const patience = 120_000;
+const patience = 240_000;
 const require = createRequire(import.meta.url);
 
 let server: ChildProcess | undefined;
@@ -55,7 +55,7 @@ describe("the demo", { timeout: patience }, () => {
     await page.keyboard.press("Escape");
     await lastReply().getByText("Stopped.").waitFor({ timeout: patience });
     expect(await lastReply().locator(".markdown").textContent()).not.toBe("");
-    await setLongestReply("48");
+    await setLongestReply("16");
   });
 
   it("goes on from the state of earlier turns", async () => {
