@@ -12,6 +12,8 @@ import { testDevice } from "./gpu.ts";
 
 export interface HarnessOptions {
   readonly without?: Partial<Record<"f16" | "subgroups" | "packedDot" | "specialize", boolean>>;
+  /** Facts of another device, to see what it would run. */
+  readonly profile?: Partial<DeviceProfile>;
   readonly limits?: Partial<BatchLimits>;
   /** `basic` offers what every browser promises, and no more. */
   readonly device?: "full" | "basic";
@@ -49,7 +51,8 @@ export class KernelHarness {
     const limits = { maxTokens: 256, maxSequences: 4, maxBlocks: 16, blockTokens: 64, ...options.limits };
     const cache = caches.get(device) ?? new PipelineCache(device);
     caches.set(device, cache);
-    return new KernelHarness(device, profileOf(device, languageFeatures, options.without), limits, cache);
+    const profile = { ...profileOf(device, languageFeatures, options.without), ...options.profile };
+    return new KernelHarness(device, profile, limits, cache);
   }
 
   /** A tensor that holds `data` when the plan starts. */

@@ -3,6 +3,7 @@ import subgroups from "../../../shaders/dense/matmul-subgroups.wgsl?raw";
 import tile from "../../../shaders/dense/tile.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import { batchFragment } from "../lib/batch.ts";
+import { unroll } from "../lib/unroll.ts";
 
 const shared = {
   uses: [batchFragment, { name: "tile", source: tile }],
@@ -11,7 +12,11 @@ const shared = {
 } as const;
 
 /** x·Wᵀ for many rows, on any device. Needs `linearParts`. Grid: [⌈rows / 4⌉, ⌈W's rows / 256⌉]. */
-export const matmulKernel = defineKernel({ name: "matmul", source: portable, ...shared });
+export const matmulKernel = defineKernel({ name: "matmul", source: unroll(portable, 4), ...shared });
 
-/** x·Wᵀ for many rows, in subgroups of 8 or more. Needs `linearParts`. Grid: [⌈rows / 8⌉, ⌈W's rows / 256⌉]. */
-export const matmulSubgroupsKernel = defineKernel({ name: "matmul-subgroups", source: subgroups, ...shared });
+/** x·Wᵀ for many rows, in subgroups of 8 or more. Needs `linearParts`. Grid: [⌈rows / 16⌉, ⌈W's rows / 256⌉]. */
+export const matmulSubgroupsKernel = defineKernel({
+  name: "matmul-subgroups",
+  source: unroll(subgroups, 8),
+  ...shared,
+});

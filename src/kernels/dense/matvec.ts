@@ -1,17 +1,18 @@
 import source from "../../../shaders/dense/matvec.wgsl?raw";
+import tile from "../../../shaders/dense/tile.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
-import type { Fragment } from "../../gpu/shader.ts";
+import { unroll } from "../lib/unroll.ts";
 
-/** x·Wᵀ for a few rows. Needs `matvecTile` and `linearParts`. Grid: [GRID_X, …], workgroups of WORKGROUP / LANES · OUTPUTS rows of W. */
-export const matvecKernel = defineKernel({
-  name: "matvec",
-  source,
-  buffers: ["x", "weight", "y"],
-  constants: ["WORKGROUP", "LANES", "COLUMNS", "ROWS", "GRID_X"],
-});
-
-/** What a thread keeps in registers: arrays there need a `const` length. */
-export const matvecTile = (tile: { readonly tokens: number; readonly outputs: number }): Fragment => ({
-  name: "matvec-tile",
-  source: `const TOKENS = ${tile.tokens}u;\nconst OUTPUTS = ${tile.outputs}u;`,
-});
+/**
+ * x·Wᵀ for 1 … 8 rows: the kernel for n rows is at n − 1. Needs `teamSum` and `linearParts`. Grid: [GRID_X, …], workgroups
+ * of 4 · WORKGROUP / LANES rows of W.
+ */
+export const matvecKernels = Array.from({ length: 8 }, (_, i) =>
+  defineKernel({
+    name: `matvec-${i + 1}`,
+    source: unroll(source, i + 1),
+    uses: [{ name: "tile", source: tile }],
+    buffers: ["x", "weight", "y"],
+    constants: ["WORKGROUP", "LANES", "COLUMNS", "ROWS", "INPUT_ROWS", "GRID_X"],
+  }),
+);

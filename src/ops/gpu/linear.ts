@@ -1,17 +1,16 @@
 import { invariant } from "../../errors.ts";
+import type { DeviceProfile } from "../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { linearParts } from "../../kernels/dense/linear-parts.ts";
 import { matmulKernel, matmulSubgroupsKernel } from "../../kernels/dense/matmul.ts";
-import { matvecKernel, matvecTile } from "../../kernels/dense/matvec.ts";
+import { matvecKernels } from "../../kernels/dense/matvec.ts";
+import { teamSum } from "../../kernels/dense/team-sum.ts";
 import type { GpuContext } from "./gpu-ops.ts";
-
-/** Up to so many rows, loading the weights takes longer than multiplying them. */
-const MATVEC_ROWS = 8;
 
 export function linear(gpu: GpuContext, x: GpuTensor, weight: GpuWeight, plus?: GpuTensor): GpuTensor {
   invariant(x.columns === weight.columns, `${weight.label}: ${weight.columns} columns for an input of ${x.columns}`);
   const y = gpu.recorder.tensor(weight.label, x.rows, weight.rows);
-  (x.rows <= MATVEC_ROWS ? matvec : matmul)(gpu, { x, weight, plus, y });
+  (x.rows <= matvecRows(gpu.recorder.profile) ? matvec : matmul)(gpu, { x, weight, plus, y });
   return y;
 }
 
@@ -22,15 +21,30 @@ interface Product {
   readonly y: GpuTensor;
 }
 
+/**
+ * Up to so many rows, loading weights takes longer than multiplying them, and a GPU wants K split over many threads. With
+ * 8 lanes or less the "GPU" is a CPU, whose loads cost as much as a dozen multiplications.
+ */
+const matvecRows = (profile: DeviceProfile) => (profile.subgroupMaxSize <= 8 ? 2 : matvecKernels.length);
+
 function matvec({ recorder }: GpuContext, { x, weight, plus, y }: Product): void {
-  const tile = { tokens: x.rows, outputs: 4 };
-  const [workgroup, lanes] = [64, 16];
-  const groups = Math.ceil(weight.rows / ((workgroup / lanes) * tile.outputs));
-  const gridX = Math.min(groups, recorder.profile.maxGrid);
-  matvecKernel(recorder, {
-    uses: [matvecTile(tile), ...linearParts(x, weight, plus)],
+  const { profile } = recorder;
+  const workgroup = 64;
+  // Lanes that run in step read neighbouring columns; a CPU would rather split a row less.
+  const lanes = Math.min(32, Math.max(8, profile.subgroupMaxSize));
+  const groups = Math.ceil(weight.rows / ((4 * workgroup) / lanes));
+  const gridX = Math.min(groups, profile.maxGrid);
+  matvecKernels[x.rows - 1](recorder, {
+    uses: [teamSum(profile, lanes), ...linearParts(x, weight, plus)],
     buffers: { x, weight, y, ...(plus && { plus }) },
-    constants: { WORKGROUP: workgroup, LANES: lanes, COLUMNS: x.columns, ROWS: weight.rows, GRID_X: gridX },
+    constants: {
+      WORKGROUP: workgroup,
+      LANES: lanes,
+      COLUMNS: x.columns,
+      ROWS: weight.rows,
+      INPUT_ROWS: x.rows,
+      GRID_X: gridX,
+    },
     grid: [gridX, Math.ceil(groups / gridX)],
   });
 }
@@ -42,6 +56,6 @@ function matmul({ recorder, batchBuffer }: GpuContext, { x, weight, plus, y }: P
     uses: linearParts(x, weight, plus),
     buffers: { x, weight, batch: batchBuffer, y, ...(plus && { plus }) },
     constants: { COLUMNS: x.columns, ROWS: weight.rows, INPUT_ROWS: x.rows },
-    grid: [Math.ceil(x.rows / (canBroadcast ? 8 : 4)), Math.ceil(weight.rows / 256)],
+    grid: [Math.ceil(x.rows / (canBroadcast ? 16 : 4)), Math.ceil(weight.rows / 256)],
   });
 }

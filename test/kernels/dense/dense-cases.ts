@@ -4,20 +4,25 @@ import type { WeightFormat, WeightRows } from "../../../src/weights/format.ts";
 import type { KernelHarness } from "../../support/kernel-harness.ts";
 import { normals } from "../../support/random.ts";
 
-/** What a kernel may use; devices that lack a feature run the same tier twice. */
+/** Every sum of a workgroup has a version through subgroups and one without. */
 export const TIERS = [
-  { tier: "everything", without: {} },
-  { tier: "no f16", without: { f16: true } },
+  { tier: "subgroups", without: {} },
   { tier: "no subgroups", without: { subgroups: true } },
-  { tier: "neither", without: { f16: true, subgroups: true } },
 ] as const;
 
 export const FORMATS: readonly WeightFormat[] = ["f32", "f16", "bf16", "q8", "q4"];
 
-/** Seeded weights in a format, and the numbers that they stand for. */
+const made = new Map<string, { readonly encoded: WeightRows; readonly values: Float32Array<ArrayBuffer> }>();
+
+/** Seeded weights in a format, and the numbers that they stand for; made once, as encoding takes its time. */
 export function makeWeight(format: WeightFormat, rows: number, columns: number, seed: number) {
-  const encoded: WeightRows = encodeRows(normals(rows * columns, seed, columns ** -0.5), columns, format, "test");
-  return { encoded, values: decodeRows(encoded) };
+  const key = [format, rows, columns, seed].join();
+  const known = made.get(key);
+  if (known) return known;
+  const encoded = encodeRows(normals(rows * columns, seed, columns ** -0.5), columns, format, "test");
+  const weight = { encoded, values: decodeRows(encoded) };
+  made.set(key, weight);
+  return weight;
 }
 
 /** A batch of sequences with so many rows each; token ids count up in steps of 7 within `vocabulary`. */
