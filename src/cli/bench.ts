@@ -1,0 +1,150 @@
+import type { Command } from "commander";
+import type { Device } from "../gpu/device.ts";
+import { countParameters } from "../models/qwen3-next/weights.ts";
+import { measureDecode, measurePrefill, quantile } from "./measure.ts";
+import { type OpenedModel, type OpenedRunner, withModel, withRunner } from "./open-runner.ts";
+import { type ModelOptions, modelOptions, wholeNumber } from "./options.ts";
+import { gitCommit, packageVersion, sproutFolder } from "./package.ts";
+import { bytesText, countText, rateText, table } from "./text.ts";
+
+interface BenchOptions extends ModelOptions {
+  readonly prompt: number;
+  readonly depth: number;
+  readonly tokens: number;
+  readonly repeats: number;
+  readonly json?: boolean;
+}
+
+export function addBench(program: Command): void {
+  const command = program
+    .command("bench [model]")
+    .description("Measure how fast a model reads prompts and draws tokens.")
+    .option("--prompt <tokens>", "length of the prompt that is read", wholeNumber(1), 512)
+    .option("--depth <tokens>", "tokens that the context holds when decoding begins", wholeNumber(1), 512)
+    .option("--tokens <count>", "tokens that are drawn", wholeNumber(2), 64)
+    .option("--repeats <count>", "measurements of each, after one that is not counted", wholeNumber(1), 5)
+    .option("--json", "one JSON object");
+  modelOptions(command)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ sluice bench
+  $ sluice bench ./model --quantization q4 --prompt 4096 --depth 32768 --json`,
+    )
+    .action(bench);
+}
+
+async function bench(source = sproutFolder(), options: BenchOptions): Promise<void> {
+  const { prompt, depth, tokens } = options;
+  const context = options.context ?? Math.max(prompt, depth + tokens + 1) + 1;
+  const report = await withModel(source, (model) => {
+    const start = performance.now();
+    return withRunner(model, { ...options, context }, (opened) => {
+      const loadMs = performance.now() - start;
+      console.error(`On ${opened.device?.name ?? "the CPU reference"}.`);
+      return measure(model, opened, loadMs, options);
+    });
+  });
+  console.log(options.json ? JSON.stringify(report, undefined, 2) : reportText(report));
+}
+
+async function measure(
+  { checkpoint, sources }: OpenedModel,
+  { runner, device }: OpenedRunner,
+  loadMs: number,
+  { prompt, depth, tokens, repeats, quantization }: BenchOptions,
+) {
+  const prefillMs = await measurePrefill(runner, prompt, repeats);
+  const decodes = await measureDecode(runner, depth, tokens, repeats);
+  const perSecond = (count: number, ms: readonly number[]) => ({
+    median: (1000 * count) / quantile(ms, 0.5),
+    p95: (1000 * count) / quantile(ms, 0.95),
+  });
+  const drawn = perSecond(
+    tokens,
+    decodes.map(({ ms }) => ms),
+  );
+  return {
+    version: packageVersion(),
+    commit: gitCommit(),
+    model: { label: checkpoint.label, parameters: countParameters(sources), quantization },
+    device: device ? describe(device) : { name: "CPU reference", dtype: "f32" },
+    settings: { prompt, depth, tokens, repeats },
+    loadMs,
+    prefill: {
+      tokensPerSecond: perSecond(prompt, prefillMs),
+      timeToFirstTokenMs: { median: quantile(prefillMs, 0.5), p95: quantile(prefillMs, 0.95) },
+    },
+    decode: {
+      tokensPerSecond: drawn,
+      ...(device && {
+        dispatchesPerToken: runner.decodeKernels.length,
+        readbacksPerToken: Math.max(...decodes.map(({ readbacks }) => readbacks)) / tokens,
+        weightBytesPerToken: Math.round(runner.weightBytes),
+        gigabytesPerSecond: (runner.weightBytes * drawn.median) / 1e9,
+      }),
+    },
+    memory: runner.memory,
+  };
+}
+
+function describe({ name, isSoftware, profile, gpu: { adapterInfo } }: Device) {
+  const { vendor, architecture, device, description } = adapterInfo;
+  const { f16, subgroups, subgroupMinSize, subgroupMaxSize } = profile;
+  return {
+    name,
+    isSoftware,
+    dtype: f16 ? "f16" : "f32",
+    subgroups: subgroups ? [subgroupMinSize, subgroupMaxSize] : null,
+    adapter: { vendor, architecture, device, description },
+  };
+}
+
+function reportText({
+  model,
+  device,
+  settings,
+  prefill,
+  decode,
+  memory,
+  version,
+  commit,
+  loadMs,
+}: Awaited<ReturnType<typeof measure>>): string {
+  const { prompt, depth, tokens, repeats } = settings;
+  const rate = ({ median, p95 }: { median: number; p95: number }) => [rateText(median), rateText(p95)];
+  const first = prefill.timeToFirstTokenMs;
+  return [
+    `${model.label}: ${countText(model.parameters.total)} parameters, ${model.quantization === "auto" ? "weights as they are" : model.quantization}`,
+    `${device.name}, ${device.dtype}; sluice ${version}${commit ? ` (${commit})` : ""}; medians of ${repeats}`,
+    "",
+    table(
+      [
+        ["", "median", "p95", ""],
+        [`prefill of ${prompt} tokens`, ...rate(prefill.tokensPerSecond), "tokens/s"],
+        ["time to first token", ...rate(first), "ms"],
+        [`decode of ${tokens} tokens after ${depth}`, ...rate(decode.tokensPerSecond), "tokens/s"],
+      ],
+      { left: [0, 3] },
+    ),
+    "",
+    table(
+      [
+        ["loading and compiling", `${(loadMs / 1000).toFixed(1)} s`],
+        ...(decode.dispatchesPerToken === undefined
+          ? []
+          : [
+              ["dispatches a token", String(decode.dispatchesPerToken)],
+              ["readbacks a token", String(decode.readbacksPerToken)],
+              [
+                "weights read a token",
+                `${bytesText(decode.weightBytesPerToken!)}, ${decode.gigabytesPerSecond!.toFixed(2)} GB/s`,
+              ],
+            ]),
+        ["memory", bytesText(memory.total)],
+      ],
+      { left: [0, 1] },
+    ),
+  ].join("\n");
+}

@@ -1,0 +1,73 @@
+import { createInterface, type Interface } from "node:readline/promises";
+import type { Command } from "commander";
+import { LLMError } from "../errors.ts";
+import { Conversation } from "./conversation.ts";
+import { loadLLM } from "./load.ts";
+import { type ModelOptions, modelOptions, type SamplingOptions, samplingOptions, samplingParams } from "./options.ts";
+import { sproutFolder } from "./package.ts";
+
+interface ChatOptions extends ModelOptions, SamplingOptions {
+  readonly system?: string;
+}
+
+export function addChat(program: Command): void {
+  const command = program
+    .command("chat [model]")
+    .description("Chat in the terminal. Where standard input is a pipe, each of its lines is a message.")
+    .option("--system <text>", "a system prompt");
+  modelOptions(samplingOptions(command))
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ sluice chat
+  $ sluice chat ./model --quantization q4 --system "Answer in one sentence."
+  $ printf 'Hello!\\nAnd who are you?\\n' | sluice chat --seed 7`,
+    )
+    .action(chat);
+}
+
+async function chat(source = sproutFolder(), options: ChatOptions): Promise<void> {
+  const llm = await loadLLM(source, options);
+  const isTerminal = Boolean(process.stdin.isTTY && process.stdout.isTTY);
+  const write = (text: string) => process.stdout.write(text);
+  const conversation = new Conversation(llm, samplingParams(options), options.system, write);
+  const lines = createInterface({ input: process.stdin, output: isTerminal ? process.stdout : undefined });
+  const prompt = () => isTerminal && lines.prompt();
+  try {
+    if (isTerminal) console.error("/help lists commands. Ctrl-C stops a reply, and once more leaves.\n");
+    leaveOnSecondInterrupt(lines, conversation);
+    prompt();
+    for await (const line of lines) {
+      const goesOn = await conversation.take(line).catch((error: unknown) => {
+        // A person can try something else; a script should know.
+        if (!isTerminal || !(error instanceof LLMError)) throw error;
+        console.error(`sluice: ${error.message}`);
+        return true;
+      });
+      if (!goesOn) break;
+      prompt();
+    }
+  } finally {
+    lines.close();
+    await llm.dispose();
+  }
+}
+
+/** Ctrl-C stops the reply under way. When nothing has been said since, the next one leaves. */
+function leaveOnSecondInterrupt(lines: Interface, conversation: Conversation): void {
+  let isSecond = false;
+  const interrupt = () => {
+    const hasStopped = conversation.stop();
+    if (isSecond) return lines.close();
+    isSecond = true;
+    if (!hasStopped) console.error("\nCtrl-C once more leaves.");
+  };
+  lines.on("line", () => {
+    isSecond = false;
+  });
+  // A terminal's Ctrl-C comes as a key, any other as a signal.
+  lines.on("SIGINT", interrupt);
+  process.on("SIGINT", interrupt);
+  lines.once("close", () => process.off("SIGINT", interrupt));
+}

@@ -1,0 +1,156 @@
+import type { Command } from "commander";
+import { runnerOptions } from "../api/load-model.ts";
+import { Device } from "../gpu/device.ts";
+import { BASELINE, type DeviceProfile } from "../gpu/profile.ts";
+import { countParameters, sumWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
+import { listAdapters, openGpu } from "../platform/node/gpu.ts";
+import { memoryPlan } from "../runner/memory-plan.ts";
+import { dataBytes, type WeightFormat } from "../weights/format.ts";
+import { planWeight, weightBytes } from "../weights/load.ts";
+import { type OpenedModel, withModel } from "./open-runner.ts";
+import { type ModelOptions, weightOptions, wholeNumber } from "./options.ts";
+import { sproutFolder } from "./package.ts";
+import { bytesText, countText, table } from "./text.ts";
+
+interface InspectOptions extends Omit<ModelOptions, "reference"> {
+  readonly json?: boolean;
+}
+
+export function addInspect(program: Command): void {
+  const command = program
+    .command("inspect [model]")
+    .description("Say what a model is made of, and the memory it would take. Reads headers only.");
+  weightOptions(command)
+    .option("--context <tokens>", "tokens of prompt and reply together", wholeNumber(2))
+    .option("--json", "one JSON object")
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ sluice inspect ./model
+  $ sluice inspect ./model --quantization q4 --context 32768 --dtype f16 --json`,
+    )
+    .action(inspect);
+}
+
+async function inspect(source = sproutFolder(), options: InspectOptions): Promise<void> {
+  const report = await withModel(source, (model) => inspectModel(model, options));
+  console.log(options.json ? JSON.stringify(report, undefined, 2) : reportText(report));
+}
+
+async function inspectModel(model: OpenedModel, options: InspectOptions) {
+  const { config, sources, checkpoint } = model;
+  const { adapter, profile } = await findProfile(options);
+  const dtype = options.dtype === "auto" ? (profile.f16 ? "f16" : "f32") : options.dtype;
+  const runner = { ...runnerOptions(config, { ...options, maxContext: options.context }), kvFormat: dtype } as const;
+  const planned = weightLeaves(sources).map((leaf) => planWeight(leaf, options.quantization));
+  const largest = planned.reduce((a, b) =>
+    dataBytes(b.format, b.rows * b.columns) > dataBytes(a.format, a.rows * a.columns) ? b : a,
+  );
+  const count = (of: "mixer" | "feedForward", kind: string) =>
+    config.layers.filter((layer) => layer[of] === kind).length;
+  return {
+    model: checkpoint.label,
+    modelType: config.modelType,
+    layers: {
+      total: config.layers.length,
+      delta: count("mixer", "delta"),
+      attention: count("mixer", "attention"),
+      moe: count("feedForward", "moe"),
+      dense: count("feedForward", "dense"),
+    },
+    hiddenSize: config.hiddenSize,
+    vocabulary: config.vocabularySize,
+    maxPositions: config.maxPositions,
+    experts: { total: config.experts, perToken: config.experts > 0 ? config.topK : 0 },
+    tiedEmbeddings: sources.head === sources.embedding,
+    parameters: countParameters(sources),
+    tensors: {
+      count: checkpoint.tensors.size,
+      bytes: checkpoint.sizeBytes,
+      formats: byFormat([...checkpoint.tensors.values()], ({ sizeBytes }) => sizeBytes),
+    },
+    plan: {
+      adapter,
+      dtype,
+      quantization: options.quantization,
+      context: runner.maxContext,
+      weights: byFormat(planned, weightBytes),
+      bytesPerToken: Math.round(
+        sumWeights(sources, (leaf) => weightBytes(planWeight(leaf, options.quantization))).active,
+      ),
+      largestBuffer: {
+        weight: largest.label,
+        bytes: dataBytes(largest.format, largest.rows * largest.columns),
+        allowed: Math.min(profile.maxBindingBytes, profile.maxBufferBytes),
+      },
+      memory: memoryPlan(sources, profile, runner),
+    },
+  };
+}
+
+type Report = Awaited<ReturnType<typeof inspectModel>>;
+
+/** What the adapter at hand offers; where there is none, what every WebGPU device does. */
+async function findProfile(options: InspectOptions): Promise<{ adapter: string | null; profile: DeviceProfile }> {
+  if (options.adapter === undefined && (await listAdapters()).length === 0) return { adapter: null, profile: BASELINE };
+  const device = await Device.open({ ...(await openGpu(options)), withoutF16: options.dtype === "f32" });
+  device.dispose();
+  return { adapter: device.name, profile: device.profile };
+}
+
+const FORMATS = ["f32", "bf16", "f16", "q8", "q4"] as const;
+
+function byFormat<T extends { readonly format: WeightFormat }>(items: readonly T[], bytesOf: (item: T) => number) {
+  const sums: Partial<Record<WeightFormat, { count: number; bytes: number }>> = {};
+  for (const format of FORMATS) {
+    const ofFormat = items.filter((item) => item.format === format);
+    const bytes = ofFormat.reduce((sum, item) => sum + bytesOf(item), 0);
+    if (ofFormat.length > 0) sums[format] = { count: ofFormat.length, bytes };
+  }
+  return sums;
+}
+
+function reportText({ layers, experts, parameters, tensors, plan, ...model }: Report): string {
+  const formats = (sums: Report["tensors"]["formats"]) =>
+    Object.entries(sums).map(([format, { count, bytes }]) => [format, String(count), bytesText(bytes)]);
+  const { memory, largestBuffer } = plan;
+  const fits = largestBuffer.bytes <= largestBuffer.allowed;
+  return [
+    model.model,
+    table(
+      [
+        ["architecture", model.modelType],
+        ["layers", `${layers.total}: ${layers.delta} delta, ${layers.attention} attention`],
+        [
+          "feed-forward",
+          layers.moe
+            ? `${layers.moe} sparse (${experts.perToken} of ${experts.total} experts), ${layers.dense} dense`
+            : "dense",
+        ],
+        ["hidden size", String(model.hiddenSize)],
+        ["vocabulary", `${model.vocabulary}${model.tiedEmbeddings ? ", tied embeddings" : ""}`],
+        ["context", `up to ${model.maxPositions} tokens`],
+        ["parameters", `${countText(parameters.total)}, of which ${countText(parameters.active)} work on a token`],
+      ],
+      { left: [0, 1] },
+    ),
+    "",
+    "Tensors",
+    table([...formats(tensors.formats), ["total", String(tensors.count), bytesText(tensors.bytes)]]),
+    "",
+    `Memory on ${plan.adapter ?? "any WebGPU device"}, for ${plan.context} tokens in ${plan.dtype}`,
+    table([
+      ...formats(plan.weights).map(([format, count, bytes]) => [`weights, ${format}`, count, bytes]),
+      ["KV cache", "", bytesText(memory.kvCache)],
+      ["recurrent state", "", bytesText(memory.recurrentState)],
+      ["snapshots of it", "", bytesText(memory.snapshots)],
+      ["scratch", "", bytesText(memory.scratch)],
+      ["other", "", bytesText(memory.other)],
+      ["total", "", bytesText(memory.total)],
+    ]),
+    "",
+    `A token reads ${bytesText(plan.bytesPerToken)} of weights. The largest buffer is ${largestBuffer.weight}, ${bytesText(largestBuffer.bytes)}` +
+      (fits ? "." : `, and the device allows ${bytesText(largestBuffer.allowed)}: this model does not fit as it is.`),
+  ].join("\n");
+}

@@ -1,0 +1,32 @@
+import { type LanguageModel, LLM } from "../node.ts";
+import { loadingLine } from "./loading-line.ts";
+import type { ModelOptions } from "./options.ts";
+import { countText } from "./text.ts";
+
+/** Loads a model, shows how that goes, and says on which adapter it runs. */
+export async function loadLLM(
+  source: string,
+  { adapter, dtype, reference, quantization, context }: ModelOptions,
+): Promise<LanguageModel> {
+  const onProgress = loadingLine();
+  const llm = await LLM.load(source, {
+    device: { adapter, dtype, reference },
+    quantization,
+    maxContext: context,
+    onProgress,
+  });
+  const { info } = llm;
+  const kind = info.adapter.isSoftware ? ", on the CPU" : "";
+  console.error(
+    `${nameOf(info.label)}: ${countText(info.parameters)} parameters, ${info.maxContext} tokens of context; ` +
+      `${info.adapter.name}${kind}, ${info.adapter.dtype}`,
+  );
+  return llm;
+}
+
+/** The last part of a folder's path or an address. */
+const nameOf = (label: string): string =>
+  label
+    .replace(/[\\/]+$/, "")
+    .split(/[\\/]/)
+    .at(-1)!;

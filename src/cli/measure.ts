@@ -1,0 +1,91 @@
+import type { ResolvedSampling, Runner, Sampled } from "../engine/runner.ts";
+
+/** Milliseconds from giving a prompt of `length` tokens to its first reply token, `repeats` times after a warm-up. */
+export async function measurePrefill(runner: Runner, length: number, repeats: number): Promise<number[]> {
+  const times: number[] = [];
+  for (let i = 0; i <= repeats; i++) {
+    const start = performance.now();
+    await readPrompt(runner, length, 1);
+    times.push(performance.now() - start);
+  }
+  return times.slice(1);
+}
+
+export interface DecodeMeasurement {
+  readonly ms: number;
+  /** Results read from the device meanwhile. */
+  readonly readbacks: number;
+}
+
+/** Draws `count` tokens after `depth` others, `repeats` times after a warm-up. */
+export async function measureDecode(
+  runner: Runner & { readonly readbacks?: number },
+  depth: number,
+  count: number,
+  repeats: number,
+): Promise<DecodeMeasurement[]> {
+  const all: DecodeMeasurement[] = [];
+  await readPrompt(runner, depth, count + 1);
+  runner.copyState(LIVE_SLOT, SAVED_SLOT);
+  const last = { tokens: [0], position: depth, slot: LIVE_SLOT, blocks: allBlocks(runner) };
+  for (let i = 0; i <= repeats; i++) {
+    runner.setSampling({ ...GREEDY, maxTokens: count + 1 }, []);
+    runner.copyState(SAVED_SLOT, LIVE_SLOT);
+    await runner.prefill(last, { sample: true });
+    const { readbacks = 0 } = runner;
+    const start = performance.now();
+    await drawTokens(runner, count);
+    all.push({ ms: performance.now() - start, readbacks: (runner.readbacks ?? 0) - readbacks });
+  }
+  return all.slice(1);
+}
+
+/** The value that a share `q` of the others does not exceed. */
+export function quantile(values: readonly number[], q: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)];
+}
+
+const LIVE_SLOT = 0;
+const SAVED_SLOT = 1;
+
+/** As many as the engine submits before the first has answered. */
+const STEPS_IN_FLIGHT = 2;
+
+const GREEDY: Omit<ResolvedSampling, "maxTokens"> = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+  seed: 0,
+  logitBias: new Map(),
+  stopIds: [],
+};
+
+const allBlocks = (runner: Runner) => Array.from({ length: runner.limits.blocks }, (_, i) => i);
+
+async function readPrompt(runner: Runner, length: number, maxTokens: number): Promise<void> {
+  const { maxBatchTokens, vocabularySize } = runner.limits;
+  runner.setSampling({ ...GREEDY, maxTokens }, []);
+  // Different tokens, so that experts are used as they are by text.
+  const prompt = Array.from({ length }, (_, i) => (i * 7919) % vocabularySize);
+  for (let position = 0; position < length; position += maxBatchTokens) {
+    const tokens = prompt.slice(position, position + maxBatchTokens);
+    const step = { tokens, position, slot: LIVE_SLOT, blocks: allBlocks(runner) };
+    await runner.prefill(step, { sample: position + tokens.length === length });
+  }
+}
+
+async function drawTokens(runner: Runner, count: number): Promise<void> {
+  const inFlight: Promise<Sampled | undefined>[] = [];
+  for (let submitted = 0, drawn = 0; drawn < count; drawn++) {
+    while (submitted < count && inFlight.length < STEPS_IN_FLIGHT) {
+      inFlight.push(runner.decode());
+      submitted++;
+    }
+    await inFlight.shift();
+  }
+}
