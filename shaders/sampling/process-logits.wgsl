@@ -1,5 +1,6 @@
 // What a request does to the logits before a token is drawn: bias, repetition penalty, presence and frequency penalty,
-// temperature. Each workgroup also leaves its largest result. Grid: [GROUPS, sequences].
+// temperature. Each workgroup also leaves its largest result, and the largest of every SEGMENT neighbours, so that a
+// draw need not look at all logits again. Grid: [GROUPS, sequences].
 
 override VOCABULARY: u32;
 override GROUPS: u32;
@@ -10,14 +11,10 @@ override GROUPS: u32;
 @group(0) @binding(3) var<storage, read> bias: array<f32>;              // [sequences, VOCABULARY]
 @group(0) @binding(4) var<storage, read_write> processed: array<f32>;   // [sequences, VOCABULARY]
 @group(0) @binding(5) var<storage, read_write> partials: array<u32>;    // [sequences, GROUPS, (max, its id, finite, 0)]
+@group(0) @binding(6) var<storage, read_write> maxima: array<f32>;      // [sequences, GROUPS · WORKGROUP / TEAM]
 
-const WORKGROUP = 256u;
-const PER_GROUP = 2048u;
-const LOWEST = -3.0e38;
-
-var<workgroup> best: array<f32, WORKGROUP>;
-var<workgroup> bestId: array<u32, WORKGROUP>;
-var<workgroup> isFinite: array<u32, WORKGROUP>;
+// Threads that read a segment, 8 logits each.
+const TEAM = SEGMENT / 8u;
 
 fn penalised(logit: f32, seen: u32, base: u32) -> f32 {
   let repetition = bitcast<f32>(params[base + 6u]);
@@ -32,33 +29,26 @@ fn penalised(logit: f32, seen: u32, base: u32) -> f32 {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let sequence = group.y;
-  let end = min((group.x + 1u) * PER_GROUP, VOCABULARY);
+  let segment = group.x * (WORKGROUP / TEAM) + lane / TEAM;
   var top = LOWEST;
-  var topId = end - 1u;
+  var topId = min(segment * SEGMENT, VOCABULARY - 1u);
   var finite = 1u;
-  for (var id = group.x * PER_GROUP + lane; id < end; id += WORKGROUP) {
+  for (var i = 0u; i < 8u; i++) {
+    let id = segment * SEGMENT + i * TEAM + lane % TEAM;
+    if (id >= VOCABULARY) { break; }
     let at = sequence * VOCABULARY + id;
     let logit = logits[at];
     // By its bits, because arithmetic on what is not a number may be assumed away.
     if ((bitcast<u32>(logit) & 0x7f800000u) == 0x7f800000u) { finite = 0u; }
-    let value = max(penalised(logit + bias[at], counts[at], sequence * PARAM_WORDS), LOWEST);
+    let value = clamp(penalised(logit + bias[at], counts[at], sequence * PARAM_WORDS), LOWEST, -LOWEST);
     processed[at] = value;
     if (value > top) { top = value; topId = id; }
   }
-  best[lane] = top;
-  bestId[lane] = topId;
-  isFinite[lane] = finite;
-  for (var step = WORKGROUP / 2u; step > 0u; step /= 2u) {
-    workgroupBarrier();
-    if (lane < step) {
-      let other = lane + step;
-      if (best[other] > best[lane] || (best[other] == best[lane] && bestId[other] < bestId[lane])) {
-        best[lane] = best[other];
-        bestId[lane] = bestId[other];
-      }
-      isFinite[lane] &= isFinite[other];
-    }
-  }
+  keepBest(lane, top, topId, finite);
+  var step = 1u;
+  for (; step < TEAM; step *= 2u) { mergeBest(lane, step); }
+  if (lane % TEAM == 0u) { maxima[sequence * GROUPS * (WORKGROUP / TEAM) + segment] = best[lane]; }
+  for (; step < WORKGROUP; step *= 2u) { mergeBest(lane, step); }
   if (lane == 0u) {
     let at = (sequence * GROUPS + group.x) * 4u;
     partials[at] = bitcast<u32>(best[0]);

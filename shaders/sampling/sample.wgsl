@@ -1,7 +1,8 @@
 // Draws a token: the largest logit, or one of those that top-k, top-p and min-p leave, by the inverse of their cumulative
 // distribution in the order of ids. Thresholds are found digit by digit from histograms of the logits' bits, so nothing
 // is sorted. Probability mass is counted in whole units of 2^-31, which makes sums independent of their order.
-// One workgroup per sequence.
+// With top-k, only the segments whose maximum is among the k largest maxima can hold what is kept; from them a list of
+// logits, in the order of ids, stands for all. One workgroup per sequence.
 
 override VOCABULARY: u32;
 override GROUPS: u32;
@@ -11,20 +12,41 @@ override GROUPS: u32;
 @group(0) @binding(2) var<storage, read> params: array<u32>;          // [sequences, PARAM_WORDS]
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>;    // [sequences, VOCABULARY]
 @group(0) @binding(4) var<storage, read_write> results: array<u32>;   // [sequences, (token, status, finite, 0)]
+@group(0) @binding(6) var<storage, read> maxima: array<f32>;          // [sequences, GROUPS · PER_GROUP]
 
-const WORKGROUP = 256u;
-const LOWEST = -3.0e38;
 const UNIT = 2147483648.0;
 const EVERY = 0xffffffffu;
+// Segments in a group of process-logits.
+const PER_GROUP = 8u * WORKGROUP / SEGMENT;
+const MAX_HOT = 256u;
+const MAX_LISTED = 1024u;
+
+// Logits to choose from: all of a sequence's, its segments' maxima, or the list.
+struct Choice { kind: u32, base: u32, count: u32 }
+
+const ALL = 0u;
+const MAXIMA = 1u;
+const LIST = 2u;
 
 // What a draw keeps: all keys above `key`, and the first `ties` ids whose key equals it.
 struct Threshold { key: u32, ties: u32 }
+
+const NO_THRESHOLD = Threshold(0u, EVERY);
 
 var<workgroup> histogram: array<atomic<u32>, 256>;
 var<workgroup> sharedWord: u32;
 var<workgroup> sharedRest: u32;
 var<workgroup> sums: array<f32, WORKGROUP>;
-var<workgroup> tieCounts: array<u32, WORKGROUP>;
+var<workgroup> scan: array<u32, WORKGROUP>;
+var<workgroup> hot: array<u32, MAX_HOT>;
+var<workgroup> listed: array<f32, MAX_LISTED>;
+var<workgroup> listedId: array<u32, MAX_LISTED>;
+
+fn logitAt(choice: Choice, i: u32) -> f32 {
+  if (choice.kind == LIST) { return listed[i]; }
+  if (choice.kind == MAXIMA) { return maxima[choice.base + i]; }
+  return processed[choice.base + i];
+}
 
 // Orders floats as unsigned integers.
 fn keyOf(value: f32) -> u32 {
@@ -48,11 +70,31 @@ fn total(value: f32, lane: u32) -> f32 {
   return sums[0];
 }
 
-fn kept(key: u32, limit: Threshold) -> bool { return key >= limit.key; }
+// The sum over lanes 0 … lane; scan[WORKGROUP - 1] is then the whole.
+fn runningSum(value: u32, lane: u32) -> u32 {
+  var sum = value;
+  workgroupBarrier();
+  scan[lane] = sum;
+  for (var step = 1u; step < WORKGROUP; step *= 2u) {
+    workgroupBarrier();
+    var before = 0u;
+    if (lane >= step) { before = scan[lane - step]; }
+    workgroupBarrier();
+    sum += before;
+    scan[lane] = sum;
+  }
+  workgroupBarrier();
+  return sum;
+}
 
-// The threshold at which the keys kept within `limit` reach `wanted`: counted in ids, or in units of probability if
-// `byMass`, where a logit l weighs scale · exp(l − top).
-fn threshold(base: u32, lane: u32, limit: Threshold, wanted: u32, byMass: bool, top: f32, scale: f32) -> Threshold {
+// What a logit weighs where thresholds count units of probability. Scale 0 stands for counting logits.
+fn weightOf(value: f32, top: f32, scale: f32) -> u32 {
+  if (scale == 0.0) { return 1u; }
+  return u32(scale * exp(value - top));
+}
+
+// The threshold at which the keys that `limit` keeps reach `wanted`.
+fn threshold(choice: Choice, lane: u32, limit: Threshold, wanted: u32, top: f32, scale: f32) -> Threshold {
   var prefix = 0u;
   var mask = 0u;
   var rest = wanted;
@@ -61,36 +103,32 @@ fn threshold(base: u32, lane: u32, limit: Threshold, wanted: u32, byMass: bool, 
     workgroupBarrier();
     atomicStore(&histogram[lane], 0u);
     workgroupBarrier();
-    for (var id = lane; id < VOCABULARY; id += WORKGROUP) {
-      let value = processed[base + id];
+    // Ties beyond the limit must not count, so they are not counted one by one.
+    if (lane == 0u && limit.ties != EVERY && (limit.key & mask) == prefix) {
+      atomicAdd(&histogram[(limit.key >> shift) & 255u], limit.ties * weightOf(valueOf(limit.key), top, scale));
+    }
+    for (var i = lane; i < choice.count; i += WORKGROUP) {
+      let value = logitAt(choice, i);
       let key = keyOf(value);
-      if (kept(key, limit) && (key & mask) == prefix) {
-        var weight = 1u;
-        if (byMass) { weight = u32(scale * exp(value - top)); }
-        atomicAdd(&histogram[(key >> shift) & 255u], weight);
+      if (key > limit.key && (key & mask) == prefix) {
+        atomicAdd(&histogram[(key >> shift) & 255u], weightOf(value, top, scale));
       }
     }
     workgroupBarrier();
-    if (lane == 0u) {
-      var chosen = 0u;
-      var above = 0u;
-      var sum = 0u;
-      for (var i = 0u; i < 256u; i++) {
-        let bin = 255u - i;
-        let amount = atomicLoad(&histogram[bin]);
-        if (amount > 0u) { chosen = bin; above = sum; }
-        sum += amount;
-        if (sum >= rest) { break; }
-      }
-      sharedWord = prefix | (chosen << shift);
-      sharedRest = rest - min(rest, above);
+    let bin = 255u - lane;
+    let amount = atomicLoad(&histogram[bin]);
+    let reached = runningSum(amount, lane);
+    // Rounding may leave the whole short of what is wanted.
+    let goal = min(rest, scan[WORKGROUP - 1u]);
+    if (reached >= goal && reached - amount < goal) {
+      sharedWord = prefix | (bin << shift);
+      sharedRest = goal - (reached - amount);
     }
     prefix = workgroupUniformLoad(&sharedWord);
     rest = workgroupUniformLoad(&sharedRest);
     mask |= 255u << shift;
   }
-  if (!byMass) { return Threshold(prefix, rest); }
-  let each = max(1u, u32(scale * exp(valueOf(prefix) - top)));
+  let each = max(1u, weightOf(valueOf(prefix), top, scale));
   return Threshold(prefix, max(1u, (rest + each - 1u) / each));
 }
 
@@ -100,11 +138,58 @@ fn stricter(a: Threshold, b: Threshold) -> Threshold {
   return b;
 }
 
+// Lists what may be among the topK largest logits; all of them if that is too much for the list.
+fn shortlist(sequence: u32, lane: u32, topK: u32) -> Choice {
+  let everything = Choice(ALL, sequence * VOCABULARY, VOCABULARY);
+  let segments = Choice(MAXIMA, sequence * GROUPS * PER_GROUP, GROUPS * PER_GROUP);
+  if (topK > segments.count) { return everything; }
+  // At least topK logits are as large as this.
+  let lowest = threshold(segments, lane, NO_THRESHOLD, topK, 0.0, 0.0).key;
+
+  let run = (segments.count + WORKGROUP - 1u) / WORKGROUP;
+  let end = min((lane + 1u) * run, segments.count);
+  var mine = 0u;
+  for (var i = lane * run; i < end; i++) { mine += u32(keyOf(logitAt(segments, i)) >= lowest); }
+  var position = runningSum(mine, lane) - mine;
+  let hotCount = workgroupUniformLoad(&scan[WORKGROUP - 1u]);
+  if (hotCount > MAX_HOT) { return everything; }
+  for (var i = lane * run; i < end; i++) {
+    if (keyOf(logitAt(segments, i)) >= lowest) {
+      hot[position] = i;
+      position++;
+    }
+  }
+  workgroupBarrier();
+
+  let share = (hotCount * SEGMENT + WORKGROUP - 1u) / WORKGROUP;
+  let last = min((lane + 1u) * share, hotCount * SEGMENT);
+  mine = 0u;
+  for (var i = lane * share; i < last; i++) {
+    let id = hot[i / SEGMENT] * SEGMENT + i % SEGMENT;
+    if (id < VOCABULARY) { mine += u32(keyOf(logitAt(everything, id)) >= lowest); }
+  }
+  position = runningSum(mine, lane) - mine;
+  let count = workgroupUniformLoad(&scan[WORKGROUP - 1u]);
+  if (count > MAX_LISTED) { return everything; }
+  for (var i = lane * share; i < last; i++) {
+    let id = hot[i / SEGMENT] * SEGMENT + i % SEGMENT;
+    if (id >= VOCABULARY) { break; }
+    let value = logitAt(everything, id);
+    if (keyOf(value) >= lowest) {
+      listed[position] = value;
+      listedId[position] = id;
+      position++;
+    }
+  }
+  workgroupBarrier();
+  return Choice(LIST, 0u, count);
+}
+
 // Sum of exp(l − top) over what is kept: strictly above the key, and its ties.
-fn keptMass(base: u32, lane: u32, limit: Threshold, top: f32) -> f32 {
+fn keptMass(choice: Choice, lane: u32, limit: Threshold, top: f32) -> f32 {
   var mass = 0.0;
-  for (var id = lane; id < VOCABULARY; id += WORKGROUP) {
-    let value = processed[base + id];
+  for (var i = lane; i < choice.count; i += WORKGROUP) {
+    let value = logitAt(choice, i);
     if (keyOf(value) > limit.key) { mass += exp(value - top); }
   }
   let strict = total(mass, lane);
@@ -112,53 +197,54 @@ fn keptMass(base: u32, lane: u32, limit: Threshold, top: f32) -> f32 {
   return strict + f32(limit.ties) * exp(valueOf(limit.key) - top);
 }
 
-fn draw(sequence: u32, base: u32, lane: u32, top: f32) -> u32 {
+fn draw(sequence: u32, lane: u32, top: f32) -> u32 {
   let at = sequence * PARAM_WORDS;
   let topK = params[at + 1u];
   let topP = bitcast<f32>(params[at + 2u]);
   let minP = bitcast<f32>(params[at + 3u]);
 
-  var limit = Threshold(0u, EVERY);
-  if (topK > 0u && topK < VOCABULARY) { limit = threshold(base, lane, limit, topK, false, top, 0.0); }
+  var choice = Choice(ALL, sequence * VOCABULARY, VOCABULARY);
+  var limit = NO_THRESHOLD;
+  if (topK > 0u && topK < VOCABULARY) {
+    choice = shortlist(sequence, lane, topK);
+    limit = threshold(choice, lane, NO_THRESHOLD, topK, top, 0.0);
+  }
   if (topP < 1.0) {
-    let scale = UNIT / keptMass(base, lane, limit, top);
-    limit = stricter(limit, threshold(base, lane, limit, max(1u, u32(topP * UNIT)), true, top, scale));
+    let scale = UNIT / keptMass(choice, lane, limit, top);
+    limit = stricter(limit, threshold(choice, lane, limit, max(1u, u32(topP * UNIT)), top, scale));
   }
   if (minP > 0.0) { limit = stricter(limit, Threshold(keyOf(min(top, top + log(minP))), EVERY)); }
 
-  // Each lane owns a run of ids; ties go to the lowest ids.
-  let run = (VOCABULARY + WORKGROUP - 1u) / WORKGROUP;
-  let begin = min(lane * run, VOCABULARY);
-  let end = min(begin + run, VOCABULARY);
+  // Each lane owns a run, in the order of ids; ties go to the lowest ids.
+  let run = (choice.count + WORKGROUP - 1u) / WORKGROUP;
+  let begin = min(lane * run, choice.count);
+  let end = min(begin + run, choice.count);
   var mass = 0.0;
   var ties = 0u;
-  for (var id = begin; id < end; id++) {
-    let value = processed[base + id];
+  for (var i = begin; i < end; i++) {
+    let value = logitAt(choice, i);
     let key = keyOf(value);
     if (key > limit.key) { mass += exp(value - top); }
     if (key == limit.key) { ties++; }
   }
-  tieCounts[lane] = ties;
-  workgroupBarrier();
-  var tiesBefore = 0u;
-  for (var i = 0u; i < lane; i++) { tiesBefore += tieCounts[i]; }
+  let tiesBefore = runningSum(ties, lane) - ties;
   let tiesHere = min(ties, limit.ties - min(limit.ties, tiesBefore));
-  // Without ties the key may be none of a number.
+  // Without a limit its key stands for no number.
   if (tiesHere > 0u) { mass += f32(tiesHere) * exp(valueOf(limit.key) - top); }
   workgroupBarrier();
   sums[lane] = mass;
   workgroupBarrier();
+  // One after the other, so that one lane's end is exactly the next one's beginning.
   var before = 0.0;
   var whole = 0.0;
   var lastLane = 0u;
-  for (var i = 0u; i < WORKGROUP; i++) {
+  for (var i = 0u; i * run < choice.count; i++) {
     if (i == lane) { before = whole; }
     whole += sums[i];
     if (sums[i] > 0.0) { lastLane = i; }
   }
   let goal = randomAt(params[at + 7u], params[at + DRAWN]) * whole;
 
-  workgroupBarrier();
   if (lane == lastLane) { sharedWord = EVERY; }
   workgroupBarrier();
   // The lane whose run holds the goal; the last one with any mass if rounding puts the goal past the end.
@@ -166,18 +252,19 @@ fn draw(sequence: u32, base: u32, lane: u32, top: f32) -> u32 {
     var sum = before;
     var left = tiesHere;
     var token = begin;
-    for (var id = begin; id < end; id++) {
-      let value = processed[base + id];
+    for (var i = begin; i < end; i++) {
+      let value = logitAt(choice, i);
       let key = keyOf(value);
       if (key < limit.key || (key == limit.key && left == 0u)) { continue; }
       if (key == limit.key) { left--; }
       let weight = exp(value - top);
       if (weight <= 0.0) { continue; }
-      token = id;
+      token = i;
       sum += weight;
       if (goal < sum) { break; }
     }
     sharedWord = token;
+    if (choice.kind == LIST) { sharedWord = listedId[token]; }
   }
   return workgroupUniformLoad(&sharedWord);
 }
@@ -185,26 +272,32 @@ fn draw(sequence: u32, base: u32, lane: u32, top: f32) -> u32 {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let sequence = group.x;
-  let base = sequence * VOCABULARY;
   if (sequence >= sequenceCount() || positionAt(sequenceStart(sequence + 1u) - 1u) == INACTIVE) {
     if (lane == 0u) { results[sequence * 4u + 1u] = IDLE; }
     return;
   }
-  var top = LOWEST;
-  var token = 0u;
+  var value = LOWEST;
+  var id = 0u;
   var finite = 1u;
-  for (var g = 0u; g < GROUPS; g++) {
+  for (var g = lane; g < GROUPS; g += WORKGROUP) {
     let at = (sequence * GROUPS + g) * 4u;
-    let value = bitcast<f32>(partials[at]);
-    if (value > top) { top = value; token = partials[at + 1u]; }
+    if (bitcast<f32>(partials[at]) > value) {
+      value = bitcast<f32>(partials[at]);
+      id = partials[at + 1u];
+    }
     finite &= partials[at + 2u];
   }
+  keepBest(lane, value, id, finite);
+  for (var step = 1u; step < WORKGROUP; step *= 2u) { mergeBest(lane, step); }
+  let top = workgroupUniformLoad(&best[0]);
+  var token = bestId[0];
   let temperature = bitcast<f32>(params[sequence * PARAM_WORDS]);
-  if (temperature > 0.0 && params[sequence * PARAM_WORDS + 1u] != 1u) { token = draw(sequence, base, lane, top); }
+  if (temperature > 0.0 && params[sequence * PARAM_WORDS + 1u] != 1u) { token = draw(sequence, lane, top); }
   if (lane == 0u) {
-    results[sequence * 4u] = min(token, VOCABULARY - 1u);
+    token = min(token, VOCABULARY - 1u);
+    results[sequence * 4u] = token;
     results[sequence * 4u + 1u] = RUNNING;
-    results[sequence * 4u + 2u] = finite;
-    counts[base + min(token, VOCABULARY - 1u)] += 1u;
+    results[sequence * 4u + 2u] = isFinite[0];
+    counts[sequence * VOCABULARY + token] += 1u;
   }
 }

@@ -2,6 +2,7 @@ import type { ResolvedSampling, Sampled } from "../engine/runner.ts";
 import type { Device } from "../gpu/device.ts";
 import type { GpuBuffer, GpuTensor } from "../gpu/resources.ts";
 import { advance } from "../kernels/sampling/advance.ts";
+import { SEGMENT } from "../kernels/sampling/best-token.ts";
 import { processLogits } from "../kernels/sampling/process-logits.ts";
 import { sample } from "../kernels/sampling/sample.ts";
 import type { GpuContext } from "../ops/gpu/gpu-ops.ts";
@@ -66,13 +67,14 @@ export class Sampler {
     const processed = recorder.tensor("processed logits", logits.rows, VOCABULARY);
     const groups = Math.ceil(VOCABULARY / LOGITS_PER_GROUP);
     const partials = recorder.tensor("logit partials", logits.rows, groups * 4);
+    const maxima = recorder.tensor("logit maxima", logits.rows, (groups * LOGITS_PER_GROUP) / SEGMENT);
     processLogits(recorder, {
-      buffers: { logits, params, counts, bias, processed, partials },
+      buffers: { logits, params, counts, bias, processed, partials, maxima },
       constants: { VOCABULARY, GROUPS: groups },
       grid: [groups, logits.rows],
     });
     sample(recorder, {
-      buffers: { processed, partials, params, counts, results, batch },
+      buffers: { processed, partials, params, counts, results, maxima, batch },
       constants: { VOCABULARY, GROUPS: groups },
       grid: [logits.rows],
     });

@@ -3,12 +3,13 @@ import { defineKernel } from "../../gpu/kernel.ts";
 import { batchFragment } from "../lib/batch.ts";
 import { random } from "../lib/random.ts";
 import { samplingFragment } from "../lib/sampling.ts";
+import { bestToken } from "./best-token.ts";
 
 /** Draws a token for each sequence from what process-logits left. Grid: [sequences]. */
 export const sample = defineKernel({
   name: "sample",
   source,
-  uses: [batchFragment, samplingFragment, random],
-  buffers: ["processed", "partials", "params", "counts", "results", "batch"],
+  uses: [batchFragment, samplingFragment, random, bestToken],
+  buffers: ["processed", "partials", "params", "counts", "results", "maxima", "batch"],
   constants: ["VOCABULARY", "GROUPS"],
 });
