@@ -28,8 +28,12 @@ const ROWS_AT_ONCE = 16;
 /** A model on the reference ops: what a device must compute, in plain loops on the CPU. Slow, exact, needs nothing. */
 export class ReferenceRunner implements Runner {
   readonly limits: RunnerLimits;
+  /** The CPU stays. */
+  readonly isLost = false;
   /** Host memory in bytes. Activations come and go, and are not counted. */
   readonly memory: MemoryPlan;
+  /** There is no device to lose. */
+  readonly isLost = false;
   readonly #weights: ModelWeights<HostWeight>;
   readonly #state: readonly HostLayerState[];
   readonly #ops: ReferenceOps;
