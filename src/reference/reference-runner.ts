@@ -32,8 +32,6 @@ export class ReferenceRunner implements Runner {
   readonly isLost = false;
   /** Host memory in bytes. Activations come and go, and are not counted. */
   readonly memory: MemoryPlan;
-  /** There is no device to lose. */
-  readonly isLost = false;
   readonly #weights: ModelWeights<HostWeight>;
   readonly #state: readonly HostLayerState[];
   readonly #ops: ReferenceOps;
