@@ -22,7 +22,7 @@ describe("prefill-attention", () => {
     [1, 1, 32],
     [2, 1, 256],
     [6, 2, 96],
-    [8, 1, 128],
+    [8, 1, 256],
     [16, 2, 256],
     [16, 1, 32],
   ])("%i query heads, %i key-value heads of %i", (queryHeads, keyValueHeads, headDim) =>
