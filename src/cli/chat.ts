@@ -61,7 +61,9 @@ function leaveOnSecondInterrupt(lines: Interface, conversation: Conversation): v
     const hasStopped = conversation.stop();
     if (isSecond) return lines.close();
     isSecond = true;
-    if (!hasStopped) console.error("\nCtrl-C once more leaves.");
+    if (hasStopped) return;
+    console.error("\nCtrl-C once more leaves.");
+    lines.prompt();
   };
   lines.on("line", () => {
     isSecond = false;

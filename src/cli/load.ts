@@ -16,7 +16,7 @@ export async function loadLLM(
     onProgress,
   });
   const { info } = llm;
-  const kind = info.adapter.isSoftware ? ", on the CPU" : "";
+  const kind = info.adapter.isSoftware && !reference ? ", on the CPU" : "";
   console.error(
     `${nameOf(info.label)}: ${countText(info.parameters)} parameters, ${info.maxContext} tokens of context; ` +
       `${info.adapter.name}${kind}, ${info.adapter.dtype}`,

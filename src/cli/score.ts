@@ -36,7 +36,7 @@ Examples:
 }
 
 /** Rows of one step: with a trace, it keeps what passes between all layers. */
-const ROWS_AT_ONCE = 256;
+const ROWS_AT_ONCE = 128;
 
 async function score(options: ScoreOptions): Promise<void> {
   await checkWritable(options.out);
