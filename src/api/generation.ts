@@ -1,4 +1,4 @@
-import { invariant } from "../errors.ts";
+import { LLMError } from "../errors.ts";
 import type { Generation } from "./llm-interface.ts";
 import type { GenerationEvent } from "./types.ts";
 
@@ -15,7 +15,7 @@ export function generation(source: () => AsyncGenerator<GenerationEvent, void, v
   finished.catch(() => {});
 
   async function* run(): AsyncGenerator<GenerationEvent, void, void> {
-    invariant(!isStarted, "a reply can be iterated once");
+    if (isStarted) throw new LLMError("A reply can be iterated once. Call chat() or generate() again for another.");
     isStarted = true;
     let hasFinished = false;
     try {

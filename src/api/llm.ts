@@ -1,4 +1,4 @@
-import { DeviceLostError, InvalidRequestError, LLMError } from "../errors.ts";
+import { InvalidRequestError, LLMError } from "../errors.ts";
 import { generation } from "./generation.ts";
 import type { Generation, LanguageModel } from "./llm-interface.ts";
 import { type LoadedModel, loadModel } from "./load-model.ts";
@@ -17,20 +17,20 @@ import type {
 
 /** A model in this thread. After its device was lost it is loaded again by the next request. */
 export class LocalLLM implements LanguageModel {
-  readonly #reload: () => Promise<LoadedModel>;
+  readonly #reload: (signal: AbortSignal) => Promise<LoadedModel>;
   #model: LoadedModel;
   #reloading: Promise<LoadedModel> | undefined;
-  #isLost = false;
-  #isDisposed = false;
+  /** Aborts when the model is disposed of. */
+  readonly #end = new AbortController();
 
-  private constructor(model: LoadedModel, reload: () => Promise<LoadedModel>) {
+  private constructor(model: LoadedModel, reload: (signal: AbortSignal) => Promise<LoadedModel>) {
     this.#model = model;
     this.#reload = reload;
   }
 
   static async load(platform: Platform, source: ModelSource, options: LoadOptions = {}): Promise<LocalLLM> {
     // An aborted signal of the first load must not stop a later one.
-    const reload = () => loadModel(platform, source, { ...options, signal: undefined });
+    const reload = (signal: AbortSignal) => loadModel(platform, source, { ...options, signal });
     return new LocalLLM(await loadModel(platform, source, options), reload);
   }
 
@@ -69,8 +69,10 @@ export class LocalLLM implements LanguageModel {
 
   async dispose(): Promise<void> {
     if (this.#isDisposed) return;
-    this.#isDisposed = true;
+    this.#end.abort();
     this.#model.engine.dispose();
+    // A model that is being loaded again frees what it has as soon as it notices.
+    await this.#reloading?.catch(() => {});
   }
 
   #generation(
@@ -79,13 +81,12 @@ export class LocalLLM implements LanguageModel {
   ): Generation {
     const run = async function* (this: LocalLLM): AsyncGenerator<GenerationEvent, void, void> {
       const startMs = performance.now();
-      const model = await this.#loaded();
-      const sampling = resolveSampling(params, model.defaults, model.info.vocabulary);
-      checkParams(params, model);
       try {
+        const model = await this.#loaded();
+        const sampling = resolveSampling(params, model.defaults, model.info.vocabulary);
+        checkParams(params, model);
         yield* reply(model.engine, model.tokenizer, { ...render(model), sampling, params, startMs });
       } catch (error) {
-        if (error instanceof DeviceLostError && !this.#isDisposed) this.#isLost = true;
         throw this.#isDisposed ? new LLMError("The model was disposed of.") : error;
       }
     };
@@ -94,14 +95,24 @@ export class LocalLLM implements LanguageModel {
 
   /** The model, loaded again where its device was lost. */
   async #loaded(): Promise<LoadedModel> {
-    if (this.#isDisposed) throw new LLMError("The model was disposed of.");
-    if (!this.#isLost) return this.#model;
-    this.#reloading ??= this.#reload().finally(() => {
+    this.#end.signal.throwIfAborted();
+    if (!this.#model.engine.isLost) return this.#model;
+    this.#reloading ??= this.#replace().finally(() => {
       this.#reloading = undefined;
     });
-    this.#model = await this.#reloading;
-    this.#isLost = false;
-    return this.#model;
+    return this.#reloading;
+  }
+
+  async #replace(): Promise<LoadedModel> {
+    this.#model.engine.dispose();
+    const model = await this.#reload(this.#end.signal);
+    if (this.#isDisposed) model.engine.dispose();
+    this.#model = model;
+    return model;
+  }
+
+  get #isDisposed(): boolean {
+    return this.#end.signal.aborted;
   }
 
   #tokenizer() {

@@ -1,19 +1,17 @@
 import { Engine } from "../engine/engine.ts";
-import type { Runner } from "../engine/runner.ts";
-import { InvalidRequestError } from "../errors.ts";
+import { CheckpointError, InvalidRequestError } from "../errors.ts";
 import { Device } from "../gpu/device.ts";
-import { BASELINE, type DeviceProfile } from "../gpu/profile.ts";
 import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
 import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
-import { countParameters, type ModelWeights } from "../models/qwen3-next/weights.ts";
-import { memoryPlan, type RunnerOptions } from "../runner/memory-plan.ts";
+import { countParameters, type ModelWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
+import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
 import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
-import type { WeightSource } from "../weights/format.ts";
+import { dataBytes, scaleBytes, type WeightSource } from "../weights/format.ts";
 import { openCheckpoint } from "../weights/open-checkpoint.ts";
-import type { Platform } from "./platform.ts";
+import type { LoadedRunner, Platform } from "./platform.ts";
 import { resolveSampling, type SamplingDefaults, samplingDefaults } from "./sampling.ts";
 import type { LoadOptions, LoadProgress, ModelInfo, ModelSource } from "./types.ts";
 
@@ -39,10 +37,10 @@ const SNAPSHOTS = 4;
 /** Opens a checkpoint and puts the model on a device. Whatever fails leaves nothing open. */
 export async function loadModel(platform: Platform, source: ModelSource, options: LoadOptions): Promise<LoadedModel> {
   options.signal?.throwIfAborted();
+  checkOptions(options);
   const progress = new Progress(options.onProgress);
   const checkpoint = await openCheckpoint(await platform.openFiles(source), options.signal);
   try {
-    progress.start(checkpoint.sizeBytes);
     return await load(platform, checkpoint, options, progress);
   } finally {
     await checkpoint.close();
@@ -61,6 +59,8 @@ async function load(
   const template = new ChatTemplate(checkpoint.chatTemplate, checkpoint.label);
   const endOfTurn = ["<|im_end|>", "<|endoftext|>"].map((token) => tokenizer?.tokenId(token));
   const defaults = samplingDefaults(checkpoint.generationConfig, checkpoint.config, endOfTurn);
+  const sampling = defaultSampling(checkpoint, defaults, config);
+  progress.start(storedBytes(sources));
   const started = await (options.device?.reference ? startReference : startGpu)(
     platform,
     sources,
@@ -68,9 +68,36 @@ async function load(
     options,
     progress,
   );
-  const info = describe(checkpoint, config, sources, defaults, started);
-  progress.report("ready");
-  return { engine: new Engine(started.runner), tokenizer, template, defaults, info };
+  try {
+    const info = { ...describe(checkpoint, config, sources, started), sampling };
+    progress.report("ready");
+    return { engine: new Engine(started.runner), tokenizer, template, defaults, info };
+  } catch (error) {
+    started.runner.dispose();
+    throw error;
+  }
+}
+
+/** Bytes of the tensors that the model reads, as they are counted while it does. */
+const storedBytes = (sources: ModelWeights<WeightSource>): number =>
+  weightLeaves(sources).reduce(
+    (sum, { format, rows, columns }) => sum + dataBytes(format, rows * columns) + scaleBytes(format, rows * columns),
+    0,
+  );
+
+function defaultSampling(
+  { label }: Checkpoint,
+  defaults: SamplingDefaults,
+  { vocabularySize }: ModelConfig,
+): ModelInfo["sampling"] {
+  try {
+    const sampling = resolveSampling({}, defaults, vocabularySize);
+    const { temperature, topK, topP, minP, presencePenalty, frequencyPenalty, repetitionPenalty } = sampling;
+    return { temperature, topK, topP, minP, presencePenalty, frequencyPenalty, repetitionPenalty };
+  } catch (cause) {
+    const message = `generation_config.json cannot be used: ${(cause as Error).message}`;
+    throw new CheckpointError(label, message, { cause });
+  }
 }
 
 /** How a runner is set up for a model; the format of its KV cache is for the device to say. */
@@ -90,9 +117,8 @@ export function runnerOptions(
 }
 
 interface Started {
-  readonly runner: Runner;
+  readonly runner: LoadedRunner;
   readonly options: RunnerOptions;
-  readonly profile: DeviceProfile;
   readonly adapter: ModelInfo["adapter"];
 }
 
@@ -124,7 +150,7 @@ const startGpu: Start = async (platform, sources, runnerOptions, options, progre
       onCompile: () => progress.report("compile"),
       signal: options.signal,
     });
-    return { runner, options: withCache, profile, adapter };
+    return { runner, options: withCache, adapter };
   } catch (error) {
     device.dispose();
     throw error;
@@ -140,18 +166,15 @@ const startReference: Start = async (platform, sources, runnerOptions, options, 
     signal: options.signal,
   });
   const adapter = { name: "CPU reference", isSoftware: true, dtype: "f32", subgroups: false } as const;
-  return { runner, options: withCache, profile: BASELINE, adapter };
+  return { runner, options: withCache, adapter };
 };
 
 function describe(
   checkpoint: Checkpoint,
   config: ModelConfig,
   sources: ModelWeights<WeightSource>,
-  defaults: SamplingDefaults,
-  { options, profile, adapter }: Started,
-): ModelInfo {
-  const sampling = resolveSampling({}, defaults, config.vocabularySize);
-  const { temperature, topK, topP, minP, presencePenalty, frequencyPenalty, repetitionPenalty } = sampling;
+  { runner, options, adapter }: Started,
+): Omit<ModelInfo, "sampling"> {
   const attention = config.layers.filter(({ mixer }) => mixer === "attention").length;
   return {
     label: checkpoint.label,
@@ -161,10 +184,17 @@ function describe(
     quantization: options.quantization,
     maxContext: options.maxContext,
     vocabulary: config.vocabularySize,
-    sampling: { temperature, topK, topP, minP, presencePenalty, frequencyPenalty, repetitionPenalty },
     adapter,
-    memory: memoryPlan(sources, profile, options),
+    memory: runner.memory,
   };
+}
+
+function checkOptions({ quantization = "auto", device: { dtype = "auto" } = {} }: LoadOptions): void {
+  const oneOf = (field: string, value: string, choices: readonly string[]) => {
+    if (!choices.includes(value)) throw new InvalidRequestError(field, `${value} is none of ${choices.join(", ")}.`);
+  };
+  oneOf("quantization", quantization, ["auto", "f32", "f16", "bf16", "q8", "q4"]);
+  oneOf("device.dtype", dtype, ["auto", "f32", "f16"]);
 }
 
 function contextLength(asked: number | undefined, { maxPositions }: ModelConfig): number {

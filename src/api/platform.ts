@@ -4,7 +4,7 @@ import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import type { FileSource } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
-import type { DeviceOptions, ModelSource } from "./types.ts";
+import type { DeviceOptions, MemoryPlan, ModelSource } from "./types.ts";
 
 /** What a model needs of the place it runs in. */
 export interface Platform {
@@ -12,7 +12,11 @@ export interface Platform {
   openGpu(options: DeviceOptions): Promise<DeviceRequest>;
   openFiles(source: ModelSource): Promise<FileSource>;
   /** The CPU definition, which is only loaded when asked for. */
-  loadReference(weights: ModelWeights<WeightSource>, options: RunnerOptions & ReferenceOptions): Promise<Runner>;
+  loadReference(weights: ModelWeights<WeightSource>, options: RunnerOptions & ReferenceOptions): Promise<LoadedRunner>;
+}
+
+export interface LoadedRunner extends Runner {
+  readonly memory: MemoryPlan;
 }
 
 export interface ReferenceOptions {

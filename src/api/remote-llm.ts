@@ -39,15 +39,20 @@ export class RemoteLLM implements LanguageModel {
   static async load(worker: ModelWorker, source: PortSource, options: LoadOptions = {}): Promise<RemoteLLM> {
     const { onProgress, signal, ...rest } = options;
     const llm = new RemoteLLM(worker, onProgress);
+    // The worker holds nothing but this model, and may be in the midst of something long.
+    const abort = () => llm.#close(signal!.reason);
+    signal?.addEventListener("abort", abort);
     try {
       signal?.throwIfAborted();
-      for await (const message of llm.#request({ kind: "load", source, options: rest }, signal)) {
+      for await (const message of llm.#request({ kind: "load", source, options: rest })) {
         if (message.kind === "progress") onProgress?.(message.progress);
       }
       return llm;
     } catch (error) {
       worker.terminate();
       throw error;
+    } finally {
+      signal?.removeEventListener("abort", abort);
     }
   }
 
@@ -98,10 +103,10 @@ export class RemoteLLM implements LanguageModel {
     if (this.#end) throw this.#end;
     const id = this.#nextId++;
     const inbox = new Inbox();
-    this.#open.set(id, inbox);
     const abort = () => this.#worker.postMessage({ kind: "abort", id });
-    signal?.addEventListener("abort", abort, { once: true });
     this.#worker.postMessage({ ...request, id } as ToWorker);
+    this.#open.set(id, inbox);
+    signal?.addEventListener("abort", abort, { once: true });
     if (signal?.aborted) abort();
     let isDone = false;
     try {

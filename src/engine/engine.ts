@@ -63,6 +63,11 @@ export class Engine {
     }
   }
 
+  /** The runner's device is gone, and every request fails. */
+  get isLost(): boolean {
+    return this.#runner.isLost;
+  }
+
   dispose(): void {
     this.#runner.dispose();
   }
@@ -91,7 +96,7 @@ export class Engine {
       yield { kind: "prefill", done, total, cached };
       if (signal?.aborted) return undefined;
       const stop = boundary !== undefined && done < boundary ? boundary : total;
-      const end = Math.min(done + maxBatchTokens, stop);
+      const end = Math.min(done + maxBatchTokens, stop, total);
       const tokens = prompt.slice(done, end);
       const step = { tokens, position: done, slot: LIVE_SLOT, blocks: this.#blocks };
       const sampled = await this.#runner.prefill(step, { sample: end === total, logits: request.logits });
@@ -127,10 +132,9 @@ export class Engine {
       }
     } finally {
       // What was submitted runs to its end, and the state then holds it.
-      for (const step of inFlight) {
-        const sampled = await step;
-        if (sampled) accept(sampled);
-      }
+      const rest = await Promise.allSettled(inFlight);
+      if (rest.some((step) => step.status === "rejected" || step.value?.isFinite === false)) this.#cache.clear();
+      else for (const { value } of rest as PromiseFulfilledResult<Sampled | undefined>[]) if (value) accept(value);
     }
   }
 

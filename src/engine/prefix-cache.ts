@@ -11,10 +11,8 @@ export interface Match {
  * as long as the KV cache still holds the tokens before it.
  */
 export class PrefixCache {
-  /** Tokens of the KV cache, position by position. */
+  /** Tokens of the KV cache, position by position; the live state has read exactly these. */
   #tokens: number[] = [];
-  /** Whether the live state has read exactly these tokens. */
-  #isLive = true;
   /** Longest unused first. */
   #snapshots: { length: number; slot: number }[] = [];
   readonly #freeSlots: number[];
@@ -31,7 +29,7 @@ export class PrefixCache {
   /** The longest state that is a prefix of `prompt` and leaves at least one token to read. */
   match(prompt: ArrayLike<number>): Match {
     const common = this.#commonLength(prompt);
-    if (this.#isLive && this.#tokens.length <= common) return { length: this.#tokens.length };
+    if (this.#tokens.length <= common) return { length: this.#tokens.length };
     const fitting = this.#snapshots.filter(({ length }) => length <= common);
     if (fitting.length === 0) return { length: 0 };
     const best = fitting.reduce((a, b) => (b.length > a.length ? b : a));
@@ -41,7 +39,6 @@ export class PrefixCache {
   /** Forgets everything after `length`; the live state is taken to be there now. */
   cut(length: number): void {
     this.#tokens.length = length;
-    this.#isLive = true;
     for (const gone of this.#snapshots.filter((s) => s.length > length)) this.#freeSlots.push(gone.slot);
     this.#snapshots = this.#snapshots.filter((s) => s.length <= length);
     for (const used of this.#snapshots.filter((s) => s.length === length)) this.#touch(used);

@@ -54,11 +54,13 @@ export interface RunnerLimits {
 }
 
 /**
- * Runs steps on a device. Steps run in the order of their calls; a call returns before its step is done, so that the
- * next can be submitted meanwhile.
+ * Runs steps on a device. Steps run in the order of their calls. A `decode` returns before its step is done, so that the
+ * next can be submitted meanwhile; a `prefill` has to be awaited first.
  */
 export interface Runner {
   readonly limits: RunnerLimits;
+  /** The device is gone for good: every step fails. */
+  readonly isLost: boolean;
   /** Sets how the sequence of the coming steps is sampled. `prompt` counts for the repetition penalty. */
   setSampling(sampling: ResolvedSampling, prompt: ArrayLike<number>): void;
   /** Reads tokens into the state. With `sample`, the token after them is drawn, and `decode` goes on from it. */

@@ -8,6 +8,8 @@ export interface DeviceRequest {
   readonly adapter: GPUAdapter;
   /** Compute in f32 only, even where the device has f16. */
   readonly withoutF16?: boolean;
+  /** Use no subgroups, even where the device has them. */
+  readonly withoutSubgroups?: boolean;
 }
 
 /** A GPU device and what belongs to it as a whole: pipelines, scratch memory, its loss. */
@@ -40,13 +42,16 @@ export class Device {
   }
 
   /** Opens a device with every feature we use and the adapter's largest limits. */
-  static async open({ gpu, adapter, withoutF16 }: DeviceRequest): Promise<Device> {
+  static async open({ gpu, adapter, withoutF16, withoutSubgroups }: DeviceRequest): Promise<Device> {
     const features = FEATURES.filter((f) => adapter.features.has(f));
     const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
     const name = adapterName(adapter);
     try {
       const device = await adapter.requestDevice({ label: "sluice", requiredFeatures: features, requiredLimits });
-      const profile = profileOf(device, gpu.wgslLanguageFeatures, { f16: withoutF16 });
+      const profile = profileOf(device, gpu.wgslLanguageFeatures, {
+        f16: withoutF16,
+        subgroups: withoutSubgroups,
+      });
       return new Device(device, name, isSoftware(adapter.info), profile);
     } catch (cause) {
       throw new UnsupportedDeviceError(name, `${name} gave no device: ${(cause as Error).message}`, { cause });
@@ -65,15 +70,7 @@ export class Device {
   /** A storage buffer of at least `sizeBytes`, zeroed. */
   buffer(label: string, sizeBytes: number, usage = 0): GPUBuffer {
     const size = Math.max(16, Math.ceil(sizeBytes / 16) * 16);
-    const { maxBufferBytes, maxBindingBytes } = this.profile;
-    if (size > Math.min(maxBufferBytes, maxBindingBytes)) {
-      const limit = Math.min(maxBufferBytes, maxBindingBytes);
-      throw new UnsupportedDeviceError(
-        this.name,
-        `${label} takes ${megabytes(size)} in one buffer, and ${this.name} allows ${megabytes(limit)}. ` +
-          "Try a smaller quantization (q4), a smaller maxContext, or another device.",
-      );
-    }
+    this.checkFits(label, size);
     const buffer = this.gpu.createBuffer({
       label,
       size,
@@ -83,27 +80,35 @@ export class Device {
     return buffer;
   }
 
-  /** Runs `allocate` and fails with `OutOfMemoryError` if the device had no room for what it made. */
-  async allocating<T>(what: string, bytes: number, allocate: () => Promise<T> | T): Promise<T> {
-    this.gpu.pushErrorScope("out-of-memory");
-    let scoped: GPUError | null = null;
-    try {
-      return await allocate();
-    } finally {
-      scoped = await this.gpu.popErrorScope().catch(() => null);
-      if (scoped) {
-        // biome-ignore lint/correctness/noUnsafeFinally: running out of memory explains whatever else went wrong
-        throw new OutOfMemoryError(
-          bytes,
-          `${this.name} has no room for ${what} (${megabytes(bytes)}). Try quantization "q4", a smaller maxContext, or a smaller model.`,
-        );
-      }
-    }
+  /** @throws OutOfMemoryError where the device allows no buffer of that size, however much is free */
+  checkFits(label: string, sizeBytes: number): void {
+    const limit = Math.min(this.profile.maxBufferBytes, this.profile.maxBindingBytes);
+    if (sizeBytes <= limit) return;
+    throw new OutOfMemoryError(
+      sizeBytes,
+      `${label} takes ${megabytes(sizeBytes)} in one buffer, and ${this.name} allows ${megabytes(limit)}. ${LESS}`,
+    );
   }
 
-  /** Fails if the device is gone. */
+  /** Fails with `OutOfMemoryError` if the device has no room for the buffers that `allocate` makes, `bytes` in all. */
+  async allocating<T>(what: string, bytes: number, allocate: () => T): Promise<T> {
+    let made: T;
+    let failure: Promise<GPUError | null>;
+    this.gpu.pushErrorScope("out-of-memory");
+    try {
+      made = allocate();
+    } finally {
+      // A lost device cannot say; whoever uses the buffers notices.
+      failure = this.gpu.popErrorScope().catch(() => null);
+    }
+    if (await failure) throw this.#outOfMemory(bytes, `${what} (${megabytes(bytes)})`);
+    return made;
+  }
+
+  /** @throws DeviceLostError if the device is gone, OutOfMemoryError if a buffer that nobody waited for had no room */
   check(): void {
     if (this.lost) throw this.lost;
+    if (this.#fault instanceof GPUOutOfMemoryError) throw this.#outOfMemory(0, "what a step needs");
     invariant(!this.#fault, this.#fault?.message ?? "");
   }
 
@@ -113,7 +118,15 @@ export class Device {
     this.#allocated.clear();
     this.gpu.destroy();
   }
+
+  #outOfMemory(bytes: number, what: string): OutOfMemoryError {
+    const held = `${megabytes(this.allocatedBytes)} are taken already`;
+    return new OutOfMemoryError(bytes, `${this.name} has no room for ${what}; ${held}. ${LESS}`);
+  }
 }
+
+/** What a caller can do about too little memory. */
+const LESS = 'Try quantization "q4", a smaller maxContext, a smaller model, or another device.';
 
 const FEATURES = ["shader-f16", "subgroups", "timestamp-query"] as const;
 

@@ -7,7 +7,7 @@ import type { ModelConfig } from "../models/qwen3-next/config.ts";
 import { ropeFrequencies } from "../models/qwen3-next/rope.ts";
 import { convertWeights, type ModelWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
 import type { WeightSource } from "../weights/format.ts";
-import { planWeight, weightBytes } from "../weights/load.ts";
+import { planWeight, weightBuffers, weightBytes } from "../weights/load.ts";
 import { BatchBuffer, type BatchLimits, batchLayout } from "./batch-buffer.ts";
 import { type GpuLayerState, layerStates, type SnapshotState } from "./layer-states.ts";
 import { recordStep } from "./record-step.ts";
@@ -74,11 +74,18 @@ export function runnerParts(options: RunnerOptions, device?: Device): RunnerPart
 }
 
 /** Device memory that a runner will take, computed without a device: plans are recorded and their scratch laid out. */
-export function memoryPlan(
+export const memoryPlan = (
   sources: ModelWeights<WeightSource>,
   profile: DeviceProfile,
   options: RunnerOptions,
-): MemoryPlan {
+): MemoryPlan => planMemory(sources, profile, options).memory;
+
+/** The same, with the single buffers, for a device that limits their size. */
+export function planMemory(
+  sources: ModelWeights<WeightSource>,
+  profile: DeviceProfile,
+  options: RunnerOptions,
+): { readonly memory: MemoryPlan; readonly buffers: readonly { label: string; sizeBytes: number }[] } {
   const planned = convertWeights(sources, (source) => planWeight(source, options.quantization));
   // A shared leaf is planned once for each place, and counted once.
   const unique = weightLeaves(sources).map((source) => planWeight(source, options.quantization));
@@ -86,14 +93,23 @@ export function memoryPlan(
   const recurrentBytes = (of: (state: SnapshotState) => Pick<SnapshotState, "conv" | "delta">) =>
     parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? 0 : of(s).conv.sizeBytes + of(s).delta.sizeBytes), 0);
   const scratchOf = (kind: "sample" | "decode", rows: number) =>
-    planScratch(recordStep(kind, rows, planned, parts, profile).recorder.scratches).sizes.reduce((a, b) => a + b, 0);
+    planScratch(recordStep(kind, rows, planned, parts, profile).recorder.scratches).sizes;
+  const scratches = [scratchOf("sample", options.maxBatchTokens), scratchOf("decode", 1)];
+  const buffers = [
+    ...unique.flatMap(weightBuffers),
+    ...parts.states.flatMap((s) =>
+      s.kind === "kv" ? [s.keys, s.values] : [s.conv, s.delta, s.snapshots.conv, s.snapshots.delta],
+    ),
+    ...scratches.flat().map((sizeBytes) => ({ label: "scratch", sizeBytes })),
+    parts.rope,
+  ];
   const bytes = {
     weights: unique.reduce((sum, w) => sum + weightBytes(w), 0),
     kvCache: parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? s.keys.sizeBytes + s.values.sizeBytes : 0), 0),
     recurrentState: recurrentBytes((state) => state),
     snapshots: recurrentBytes((state) => state.snapshots),
-    scratch: Math.max(scratchOf("sample", options.maxBatchTokens), scratchOf("decode", 1)),
+    scratch: Math.max(...scratches.map((sizes) => sizes.reduce((a, b) => a + b, 0))),
     other: parts.rope.sizeBytes + parts.sampler.sizeBytes + parts.batch.sizeBytes,
   };
-  return { ...bytes, total: Object.values(bytes).reduce((a, b) => a + b, 0) };
+  return { memory: { ...bytes, total: Object.values(bytes).reduce((a, b) => a + b, 0) }, buffers };
 }

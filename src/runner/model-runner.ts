@@ -8,7 +8,7 @@ import { type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/
 import type { WeightSource } from "../weights/format.ts";
 import { loadWeight, weightBytes } from "../weights/load.ts";
 import { LIVE_SLOTS } from "./layer-states.ts";
-import { memoryPlan, type RunnerOptions, type RunnerParts, runnerParts } from "./memory-plan.ts";
+import { planMemory, type RunnerOptions, type RunnerParts, runnerParts } from "./memory-plan.ts";
 import { Readback } from "./readback.ts";
 import { type RecordedStep, recordStep, type StepKind } from "./record-step.ts";
 import { Sampler } from "./sampler.ts";
@@ -57,30 +57,42 @@ export class ModelRunner implements Runner {
     this.#logits = new Readback(device.gpu, parts.limits.vocabularySize * 4);
   }
 
-  /** Uploads the weights, allocates state, and compiles the plans that a chat needs. */
+  /**
+   * Allocates state, uploads the weights, and compiles the plans that a chat needs. Whether the device allows buffers of
+   * the sizes planned is checked before any is made. The device is the caller's to dispose of where this fails.
+   *
+   * @throws OutOfMemoryError, CheckpointError, DeviceLostError
+   */
   static async load(sources: ModelWeights<WeightSource>, options: LoadRunnerOptions): Promise<ModelRunner> {
     const { device, quantization, signal, onBytes } = options;
-    const memory = memoryPlan(sources, device.profile, options);
-    return device.allocating("the model and its state", memory.total, async () => {
-      let loaded = 0;
-      const count = (bytes: number) => {
-        loaded += bytes;
-        onBytes?.(loaded);
-      };
-      const weights = await mapWeights(sources, (source) =>
-        loadWeight(source, { device, quantization, signal, onBytes: count }),
-      );
-      const runner = new ModelRunner(device, weights, runnerParts(options, device), memory);
-      options.onCompile?.();
-      runner.#decode = await runner.#plan("decode", 1);
-      await runner.#plan("sample", runner.#buckets.at(-1)!);
-      signal?.throwIfAborted();
-      return runner;
-    });
+    const { memory, buffers } = planMemory(sources, device.profile, options);
+    for (const { label, sizeBytes } of buffers) device.checkFits(label, sizeBytes);
+    const stateBytes = memory.total - memory.weights - memory.scratch;
+    const parts = await device.allocating("the state", stateBytes, () => runnerParts(options, device));
+    let loaded = 0;
+    const count = (bytes: number) => {
+      loaded += bytes;
+      onBytes?.(loaded);
+    };
+    const weights = await mapWeights(sources, (source) =>
+      loadWeight(source, { device, quantization, signal, onBytes: count }),
+    );
+    const runner = new ModelRunner(device, weights, parts, memory);
+    options.onCompile?.();
+    runner.#decode = await runner.#plan("decode", 1);
+    signal?.throwIfAborted();
+    await runner.#plan("sample", runner.#buckets.at(-1)!);
+    signal?.throwIfAborted();
+    device.check();
+    return runner;
   }
 
   get limits(): RunnerLimits {
     return this.#parts.limits;
+  }
+
+  get isLost(): boolean {
+    return this.#device.lost !== undefined;
   }
 
   /** Kernels of a decode step, in order. */

@@ -2,7 +2,7 @@ import type { Quantization } from "../api/types.ts";
 import type { Device } from "../gpu/device.ts";
 import type { GpuWeight } from "../gpu/resources.ts";
 import { convertRows } from "./convert.ts";
-import { dataBytes, scaleBytes, type WeightSource } from "./format.ts";
+import { dataBytes, isQuantized, scaleBytes, type WeightSource } from "./format.ts";
 import { deviceFormat } from "./plan-format.ts";
 
 /** A weight without memory: enough to record and plan with. */
@@ -12,8 +12,15 @@ export function planWeight(source: WeightSource, quantization: Quantization): Gp
 }
 
 /** Bytes of a weight on the device. */
-export const weightBytes = ({ rows, columns, format }: GpuWeight): number =>
-  dataBytes(format, rows * columns) + scaleBytes(format, rows * columns);
+export const weightBytes = (weight: GpuWeight): number =>
+  weightBuffers(weight).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+
+/** The buffers that a weight takes: its data, and its scales where the format has them. */
+export function weightBuffers({ label, rows, columns, format }: GpuWeight): { label: string; sizeBytes: number }[] {
+  const data = { label, sizeBytes: dataBytes(format, rows * columns) };
+  const scales = { label: `${label} (scales)`, sizeBytes: scaleBytes(format, rows * columns) };
+  return isQuantized(format) ? [data, scales] : [data];
+}
 
 export interface LoadStep {
   readonly device: Device;
@@ -28,9 +35,10 @@ export async function loadWeight(source: WeightSource, step: LoadStep): Promise<
   const { device, signal, onBytes } = step;
   const planned = planWeight(source, step.quantization);
   const { label, rows, columns, format } = planned;
-  const data = device.buffer(label, dataBytes(format, rows * columns));
-  const scalesSize = scaleBytes(format, rows * columns);
-  const scales = scalesSize > 0 ? device.buffer(`${label} (scales)`, scalesSize) : undefined;
+  const { data, scales } = await device.allocating(label, weightBytes(planned), () => {
+    const [data, scales] = weightBuffers(planned).map((plane) => device.buffer(plane.label, plane.sizeBytes));
+    return { data, scales };
+  });
   // Slices start at whole words of both planes as long as their rows are a multiple of 8.
   const sliceRows = Math.max(8, Math.floor(SLICE_ELEMENTS / columns / 8) * 8);
   for (let from = 0; from < rows; from += sliceRows) {
