@@ -1,6 +1,6 @@
-// y = x·Wᵀ (+ plus), many rows of x. A workgroup takes 16 rows of x, each of its threads 4 rows of W. Of x a thread loads
-// only the two rows of its lane (modulo 8); subgroup broadcasts hand them to the others, so that one load serves 32
-// multiplications instead of 4. Subgroups have 8 lanes or more. Lines with $t stand for one line per token of a half.
+// y = x·Wᵀ (+ plus), many rows of x. A workgroup takes 2 · TOKENS rows of x, each of its threads 4 rows of W. Of x a thread
+// loads only the two rows of its lane (modulo TOKENS); subgroup broadcasts hand them to the others, so that one load serves
+// 4 · TOKENS multiplications instead of 4. Subgroups have TOKENS lanes or more. Lines with $t stand for one line per token.
 
 override X_OFFSET: u32;
 override X_STRIDE: u32;
@@ -11,13 +11,13 @@ fn main(
   @builtin(local_invocation_index) lane: u32,
   @builtin(subgroup_invocation_id) subgroupLane: u32,
 ) {
-  let row = group.x * 16u;
+  let row = group.x * 2u * TOKENS;
   // Rows are tokens or sequences, and there are never more sequences than tokens.
   if (row >= tokenCount()) { return; }
   let first = (group.y * 64u + lane) * 4u;
-  let mine = row + subgroupLane % 8u;
+  let mine = row + subgroupLane % TOKENS;
   let startA = X_OFFSET + min(mine, INPUT_ROWS - 1u) * X_STRIDE;
-  let startB = X_OFFSET + min(mine + 8u, INPUT_ROWS - 1u) * X_STRIDE;
+  let startB = X_OFFSET + min(mine + TOKENS, INPUT_ROWS - 1u) * X_STRIDE;
   var a$t = vec4<f32>();
   var b$t = vec4<f32>();
   for (var c = 0u; c < COLUMNS / 8u; c++) {
@@ -30,5 +30,5 @@ fn main(
     b$t += subgroupBroadcast(lowB, $tu) * w.low + subgroupBroadcast(highB, $tu) * w.high;
   }
   store4(row + $tu, first, a$t);
-  store4(row + 8u + $tu, first, b$t);
+  store4(row + TOKENS + $tu, first, b$t);
 }

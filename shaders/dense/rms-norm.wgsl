@@ -12,6 +12,8 @@ override X_STRIDE: u32;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+  // Rows are tokens or sequences, and there are never more sequences than tokens.
+  if (group.x >= tokenCount()) { return; }
   let start = X_OFFSET + group.x * X_STRIDE;
   let out = group.x * COLUMNS;
   var squares = 0.0;

@@ -1,10 +1,8 @@
-// What both matrix products share: a piece of four rows of W, and where four outputs go.
+// What all matrix products share: a piece of four rows of W.
 
 override COLUMNS: u32;
 override ROWS: u32;
 override INPUT_ROWS: u32;
-
-@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [INPUT_ROWS, ROWS]
 
 struct WeightTile { low: mat4x4<f32>, high: mat4x4<f32> }
 
@@ -16,11 +14,4 @@ fn weightTile(first: u32, c: u32) -> WeightTile {
   let d = weight8(min(first + 2u, ROWS - 1u) * chunks + c);
   let e = weight8(min(first + 3u, ROWS - 1u) * chunks + c);
   return WeightTile(mat4x4<f32>(a[0], b[0], d[0], e[0]), mat4x4<f32>(a[1], b[1], d[1], e[1]));
-}
-
-fn store4(row: u32, first: u32, sums: vec4<f32>) {
-  if (row >= INPUT_ROWS) { return; }
-  for (var o = 0u; o < min(4u, ROWS - min(first, ROWS)); o++) {
-    y[row * ROWS + first + o] = sums[o] + plusAt(row, first + o);
-  }
 }

@@ -14,9 +14,16 @@ const shared = {
 /** x·Wᵀ for many rows, on any device. Needs `linearParts`. Grid: [⌈rows / 4⌉, ⌈W's rows / 256⌉]. */
 export const matmulKernel = defineKernel({ name: "matmul", source: unroll(portable, 4), ...shared });
 
+/** x·Wᵀ for many rows, in subgroups of 4 or more. Needs `linearParts`. Grid: [⌈rows / 8⌉, ⌈W's rows / 256⌉]. */
+export const matmulSubgroups4Kernel = defineKernel({
+  name: "matmul-subgroups-4",
+  source: unroll(subgroups, 4),
+  ...shared,
+});
+
 /** x·Wᵀ for many rows, in subgroups of 8 or more. Needs `linearParts`. Grid: [⌈rows / 16⌉, ⌈W's rows / 256⌉]. */
-export const matmulSubgroupsKernel = defineKernel({
-  name: "matmul-subgroups",
+export const matmulSubgroups8Kernel = defineKernel({
+  name: "matmul-subgroups-8",
   source: unroll(subgroups, 8),
   ...shared,
 });

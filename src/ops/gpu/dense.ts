@@ -22,10 +22,14 @@ export function embed({ recorder, batchBuffer }: GpuContext, table: GpuWeight, b
   return y;
 }
 
-export function rmsNorm({ recorder }: GpuContext, x: GpuTensor, { weight, eps }: Norm<GpuWeight>): GpuTensor {
+export function rmsNorm(
+  { recorder, batchBuffer }: GpuContext,
+  x: GpuTensor,
+  { weight, eps }: Norm<GpuWeight>,
+): GpuTensor {
   const y = recorder.tensor("rms-norm", x.rows, x.columns);
   rmsNormKernel(recorder, {
-    buffers: { x, factor: weight, y },
+    buffers: { x, factor: weight, batch: batchBuffer, y },
     constants: { COLUMNS: x.columns, EPS: eps },
     grid: [x.rows],
   });

@@ -2,7 +2,7 @@ import { invariant } from "../../errors.ts";
 import type { DeviceProfile } from "../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { linearParts } from "../../kernels/dense/linear-parts.ts";
-import { matmulKernel, matmulSubgroupsKernel } from "../../kernels/dense/matmul.ts";
+import { matmulKernel, matmulSubgroups4Kernel, matmulSubgroups8Kernel } from "../../kernels/dense/matmul.ts";
 import { matvecKernels } from "../../kernels/dense/matvec.ts";
 import { teamSum } from "../../kernels/dense/team-sum.ts";
 import type { GpuContext } from "./gpu-ops.ts";
@@ -31,7 +31,7 @@ function matvec({ recorder }: GpuContext, { x, weight, plus, y }: Product): void
   const { profile } = recorder;
   const workgroup = 64;
   // Lanes that run in step read neighbouring columns; a CPU would rather split a row less.
-  const lanes = Math.min(32, Math.max(8, profile.subgroupMaxSize));
+  const lanes = Math.min(32, Math.max(4, profile.subgroupMaxSize));
   const groups = Math.ceil(weight.rows / ((4 * workgroup) / lanes));
   const gridX = Math.min(groups, profile.maxGrid);
   matvecKernels[x.rows - 1](recorder, {
@@ -50,12 +50,18 @@ function matvec({ recorder }: GpuContext, { x, weight, plus, y }: Product): void
 }
 
 function matmul({ recorder, batchBuffer }: GpuContext, { x, weight, plus, y }: Product): void {
-  const canBroadcast = recorder.profile.subgroups && recorder.profile.subgroupMinSize >= 8;
-  const kernel = canBroadcast ? matmulSubgroupsKernel : matmulKernel;
+  const { kernel, rows } = chooseMatmul(recorder.profile);
   kernel(recorder, {
     uses: linearParts(x, weight, plus),
     buffers: { x, weight, batch: batchBuffer, y, ...(plus && { plus }) },
     constants: { COLUMNS: x.columns, ROWS: weight.rows, INPUT_ROWS: x.rows },
-    grid: [Math.ceil(x.rows / (canBroadcast ? 16 : 4)), Math.ceil(weight.rows / 256)],
+    grid: [Math.ceil(x.rows / rows), Math.ceil(weight.rows / 256)],
   });
+}
+
+/** The kernel for a device, and the rows of x in one of its tiles. */
+function chooseMatmul({ subgroups, subgroupMinSize }: DeviceProfile) {
+  if (subgroups && subgroupMinSize >= 8) return { kernel: matmulSubgroups8Kernel, rows: 16 };
+  if (subgroups && subgroupMinSize >= 4) return { kernel: matmulSubgroups4Kernel, rows: 8 };
+  return { kernel: matmulKernel, rows: 4 };
 }

@@ -24,7 +24,7 @@ const CASES: readonly Case[] = [
   { rows: 1, columns: 96, outputs: 1000, plus: true },
   { rows: 2, columns: 64, outputs: 129, beside: [8, 3], plus: true },
   { rows: 3, columns: 256, outputs: 3, beside: [4, 4] },
-  { rows: 17, columns: 32, outputs: 129, plus: true },
+  { rows: 17, columns: 96, outputs: 129, plus: true },
   { rows: 63, columns: 96, outputs: 3, beside: [3, 5] },
   { rows: 65, columns: 256, outputs: 1000, beside: [4, 4], plus: true },
   { rows: 129, columns: 64, outputs: 65, surplus: 100 },
@@ -57,6 +57,9 @@ describe("linear on a device of wide subgroups", () => {
     check("q8", { rows, columns: 2048, outputs: 67, plus: true }, WIDE),
   );
 });
+
+test("on a device of narrow subgroups", () =>
+  check("q4", { rows: 17, columns: 64, outputs: 129, plus: true }, { profile: { subgroupMinSize: 4 } }));
 
 test("more workgroups than one dimension of a grid holds", () =>
   check("f32", { rows: 1, columns: 8, outputs: 1000 }, { profile: { maxGrid: 7 } }));

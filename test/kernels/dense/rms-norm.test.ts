@@ -3,6 +3,7 @@ import { rmsNorm } from "../../../src/ops/gpu/dense.ts";
 import { expectClose } from "../../support/compare.ts";
 import { KernelHarness } from "../../support/kernel-harness.ts";
 import { normals } from "../../support/random.ts";
+import { writeRows } from "./dense-cases.ts";
 
 describe.each([{}, { subgroups: true }])("rms-norm without %o", (without) => {
   test.each([
@@ -12,6 +13,7 @@ describe.each([{}, { subgroups: true }])("rms-norm without %o", (without) => {
     { rows: 1, columns: 2048 },
   ])("$rows × $columns", async ({ rows, columns }) => {
     const harness = await KernelHarness.create({ without });
+    writeRows(harness, [rows]);
     const values = normals(rows * columns, 1);
     const factors = normals(columns, 2);
     const x = harness.input("x", rows, columns, values);
