@@ -43,9 +43,9 @@ async function generate(source = sproutFolder(), options: GenerateOptions, comma
     }
     const { text, tokenIds, reason: finishReason, usage } = await reply.finish();
     const { name } = llm.info.adapter;
-    console.log(
-      options.json ? JSON.stringify({ text, tokenIds, finishReason, usage, adapter: name }, undefined, 2) : "",
-    );
+    if (options.json) console.log(JSON.stringify({ text, tokenIds, finishReason, usage, adapter: name }, undefined, 2));
+    // Without a tokenizer there is no text.
+    else console.log(text === "" ? tokenIds.join(" ") : "");
     if (finishReason === "abort") process.exitCode = 130;
   } finally {
     await llm.dispose();
