@@ -3,6 +3,7 @@ import type { ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } fr
 import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
+import { profilePlan } from "../gpu/profile-plan.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
 import { type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/weights.ts";
 import type { WeightSource } from "../weights/format.ts";
@@ -20,6 +21,8 @@ export interface LoadRunnerOptions extends RunnerOptions {
   /** All weights are there, pipelines are being compiled. */
   readonly onCompile?: () => void;
   readonly signal?: AbortSignal;
+  /** How a weight gets to the device. Default: it is read from its source. */
+  readonly loadWeight?: typeof loadWeight;
 }
 
 interface CompiledStep extends RecordedStep {
@@ -75,7 +78,7 @@ export class ModelRunner implements Runner {
       onBytes?.(loaded);
     };
     const weights = await mapWeights(sources, (source) =>
-      loadWeight(source, { device, quantization, signal, onBytes: count }),
+      (options.loadWeight ?? loadWeight)(source, { device, quantization, signal, onBytes: count }),
     );
     const runner = new ModelRunner(device, weights, parts, memory);
     options.onCompile?.();
@@ -140,30 +143,26 @@ export class ModelRunner implements Runner {
     const compiled = await this.#prepare(step, trace ? "trace" : "score");
     const rows = step.tokens.length;
     const wanted = [compiled.logits!, ...compiled.hidden, ...compiled.experts];
-    const encoder = this.#encode(compiled);
-    const staging = wanted.map((tensor) => {
-      const buffer = this.#device.gpu.createBuffer({
-        size: rows * tensor.columns * 4,
-        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      });
-      encoder.copyBufferToBuffer(compiled.plan.bufferOf(tensor), 0, buffer, 0, buffer.size);
-      return buffer;
-    });
-    this.#device.queue.submit([encoder.finish()]);
-    const bytes = await Promise.all(
-      staging.map(async (buffer) => {
-        await this.#settled(buffer.mapAsync(GPUMapMode.READ));
-        const copy = buffer.getMappedRange().slice(0);
-        buffer.destroy();
-        return copy;
-      }),
-    );
+    const bytes = await this.#run(compiled, wanted, rows);
     const hiddenEnd = 1 + compiled.hidden.length;
     return {
       logits: new Float32Array(bytes[0]),
       hidden: bytes.slice(1, hiddenEnd).map((b) => new Float32Array(b)),
       experts: bytes.slice(hiddenEnd).map((b) => new Uint32Array(b)),
     };
+  }
+
+  /** The experts [rows, k] that each sparse layer chooses. Reads the tokens into the state. */
+  async routing(step: SequenceStep): Promise<Uint32Array[]> {
+    const compiled = await this.#prepare(step, "routing");
+    const bytes = await this.#run(compiled, compiled.experts, step.tokens.length);
+    return bytes.map((b) => new Uint32Array(b));
+  }
+
+  /** Nanoseconds on the device of every kernel of a step, in order. Moves the state as the step does. */
+  async profile(kind: "decode" | "prefill", step?: SequenceStep): Promise<{ kernel: string; ns: number }[]> {
+    const compiled = step ? await this.#prepare(step, kind) : this.#decode!;
+    return profilePlan(this.#device.gpu, compiled.plan);
   }
 
   copyState(from: number, to: number): void {
@@ -247,6 +246,28 @@ export class ModelRunner implements Runner {
     plan.encode(pass);
     pass.end();
     return encoder;
+  }
+
+  /** Runs a step and reads the first `rows` rows of tensors. */
+  async #run(compiled: CompiledStep, wanted: readonly GpuTensor[], rows: number): Promise<ArrayBuffer[]> {
+    const encoder = this.#encode(compiled);
+    const staging = wanted.map((tensor) => {
+      const buffer = this.#device.gpu.createBuffer({
+        size: rows * tensor.columns * 4,
+        usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
+      });
+      encoder.copyBufferToBuffer(compiled.plan.bufferOf(tensor), 0, buffer, 0, buffer.size);
+      return buffer;
+    });
+    this.#device.queue.submit([encoder.finish()]);
+    return Promise.all(
+      staging.map(async (buffer) => {
+        await this.#settled(buffer.mapAsync(GPUMapMode.READ));
+        const copy = buffer.getMappedRange().slice(0);
+        buffer.destroy();
+        return copy;
+      }),
+    );
   }
 
   /** Submits a step that samples, and reads its result back. */

@@ -9,9 +9,9 @@ import type { RunnerParts } from "./memory-plan.ts";
 
 /**
  * `prefill` only moves the state on; `sample` also draws a token after the last row; `decode` does so for one row a
- * sequence; `score` gives all rows' logits; `trace` also keeps what passes between layers.
+ * sequence; `score` gives all rows' logits; `trace` also keeps what passes between layers; `routing` is a prefill that keeps the chosen experts.
  */
-export type StepKind = "prefill" | "sample" | "decode" | "score" | "trace";
+export type StepKind = "prefill" | "sample" | "decode" | "score" | "trace" | "routing";
 
 export interface RecordedStep {
   readonly recorder: Recorder;
@@ -41,13 +41,13 @@ export function recordStep(
   const hidden: GpuTensor[] = [];
   const experts: GpuTensor[] = [];
   const trace = {
-    hidden: (_: number, x: GpuTensor) => hidden.push(recorder.retain(x)),
+    hidden: kind === "trace" ? (_: number, x: GpuTensor) => hidden.push(recorder.retain(x)) : undefined,
     experts: (_: number, ids: GpuTensor) => experts.push(recorder.retain(ids)),
   };
-  const x = forward(ops, weights, states, batch, kind === "trace" ? trace : {}) as GpuTensor;
+  const x = forward(ops, weights, states, batch, kind === "trace" || kind === "routing" ? trace : {}) as GpuTensor;
   // What the last layer left is of no interest beside its norm.
   if (kind === "trace") hidden[hidden.length - 1] = recorder.retain(x);
-  if (kind === "prefill") return { recorder, logits: undefined, hidden, experts };
+  if (kind === "prefill" || kind === "routing") return { recorder, logits: undefined, hidden, experts };
 
   const sampled = kind === "sample" ? ops.lastRows(x, batch) : x;
   const scores = recorder.retain(logits(ops, weights, sampled) as GpuTensor);

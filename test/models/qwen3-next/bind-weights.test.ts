@@ -2,11 +2,12 @@ import { describe, expect, it } from "vitest";
 import { CheckpointError } from "../../../src/errors.ts";
 import { bindWeights } from "../../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../../src/models/qwen3-next/config.ts";
+import { tensorShapes } from "../../../src/models/qwen3-next/tensor-shapes.ts";
 import { countParameters, mapWeights, weightLeaves } from "../../../src/models/qwen3-next/weights.ts";
 import { encodeRows } from "../../../src/weights/convert.ts";
 import { decodeRows } from "../../../src/weights/decode.ts";
 import type { WeightSource } from "../../../src/weights/format.ts";
-import { type MemoryCheckpoint, madeUp, memoryCheckpoint, tensorShapes } from "../../support/memory-checkpoint.ts";
+import { type MemoryCheckpoint, madeUp, memoryCheckpoint } from "../../support/memory-checkpoint.ts";
 import { TINY } from "../../support/tiny-model.ts";
 
 const config = parseConfig(TINY);

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../../../src/models/qwen3-next/config.ts";
+import { tensorShapes } from "../../../src/models/qwen3-next/tensor-shapes.ts";
 import type { SequenceTokens } from "../../../src/reference/host-batch.ts";
 import { expectClose } from "../../support/compare.ts";
-import { memoryCheckpoint, tensorShapes } from "../../support/memory-checkpoint.ts";
+import { memoryCheckpoint } from "../../support/memory-checkpoint.ts";
 import { inOrder, loadReferenceModel, ReferenceSession } from "../../support/reference-model.ts";
 import { TINY } from "../../support/tiny-model.ts";
 

@@ -1,0 +1,38 @@
+/** config.json of published models, as far as it decides their shape. */
+export const SHAPES: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  "qwen3-next-80b-a3b": {
+    model_type: "qwen3_next",
+    vocab_size: 151936,
+    hidden_size: 2048,
+    num_hidden_layers: 48,
+    max_position_embeddings: 262144,
+    rope_theta: 1e7,
+    num_experts: 512,
+    num_experts_per_tok: 10,
+  },
+  "qwen3.5-35b-a3b": {
+    model_type: "qwen3_5_moe_text",
+    vocab_size: 248320,
+    hidden_size: 2048,
+    num_hidden_layers: 40,
+    max_position_embeddings: 262144,
+    rope_parameters: { rope_type: "default", rope_theta: 1e7, partial_rotary_factor: 0.25 },
+    num_attention_heads: 16,
+    num_key_value_heads: 2,
+    num_experts: 256,
+    num_experts_per_tok: 8,
+  },
+  "qwen3.5-0.8b": {
+    model_type: "qwen3_5_text",
+    vocab_size: 248320,
+    hidden_size: 1024,
+    num_hidden_layers: 24,
+    max_position_embeddings: 262144,
+    rope_parameters: { rope_type: "default", rope_theta: 1e7, partial_rotary_factor: 0.25 },
+    num_attention_heads: 8,
+    num_key_value_heads: 2,
+    linear_num_value_heads: 16,
+    intermediate_size: 3584,
+    tie_word_embeddings: true,
+  },
+};

@@ -1,0 +1,65 @@
+import { Plan } from "../gpu/plan.ts";
+import { Recorder } from "../gpu/recorder.ts";
+import type { GpuWeight } from "../gpu/resources.ts";
+import { synthesize } from "../kernels/weights/synthesize.ts";
+import { dataBytes, scaleBytes, type WeightFormat, type WeightSource } from "./format.ts";
+import { type LoadStep, planWeight } from "./load.ts";
+
+/**
+ * Makes a weight up on the device instead of reading it: seeded by its name, and scaled so that every matrix keeps the
+ * size of what it multiplies. For benches of shapes whose checkpoints are not at hand.
+ */
+export async function synthesizeWeight(source: WeightSource, { device, quantization }: LoadStep): Promise<GpuWeight> {
+  const planned = planWeight(source, quantization);
+  const { label, rows, columns, format } = planned;
+  const elements = rows * columns;
+  const seed = seedOf(label);
+  const data = device.buffer(label, dataBytes(format, elements));
+  if (source.role === "vector") {
+    device.queue.writeBuffer(data, 0, madeUpVector(label, elements));
+    return { ...planned, data };
+  }
+  const fill = async (buffer: GPUBuffer, kind: number, amplitude: number) => {
+    // One pipeline for all weights: their seeds are not worth compiling in.
+    const recorder = new Recorder({ ...device.profile, specialize: false });
+    const words = { kind: "buffer", label, sizeBytes: buffer.size, gpu: buffer } as const;
+    synthesize(recorder, {
+      buffers: { words },
+      constants: { KIND: kind, SEED: seed, AMPLITUDE: amplitude },
+      grid: [4096],
+    });
+    const plan = await Plan.compile(recorder, device.pipelines, device.arena);
+    const encoder = device.gpu.createCommandEncoder();
+    const pass = encoder.beginComputePass();
+    plan.encode(pass);
+    pass.end();
+    device.queue.submit([encoder.finish()]);
+  };
+  const deviation = 1 / Math.sqrt(columns);
+  await fill(data, KINDS[format], deviation * Math.sqrt(3));
+  const scalesSize = scaleBytes(format, elements);
+  if (scalesSize === 0) return { ...planned, data };
+  const scales = device.buffer(`${label} (scales)`, scalesSize);
+  await fill(scales, SCALES, deviation / LEVEL_DEVIATION[format as "q4" | "q8"]);
+  return { ...planned, data, scales };
+}
+
+const KINDS: Record<WeightFormat, number> = { q4: 0, q8: 0, f32: 1, bf16: 2, f16: 3 };
+const SCALES = 4;
+
+/** Root mean square of uniformly random levels. */
+const LEVEL_DEVIATION = { q4: 4.64, q8: 73.9 };
+
+/** Norms are 1, decay is slow in some heads and quick in others, the convolution looks at its newest inputs most. */
+function madeUpVector(label: string, size: number): Float32Array<ArrayBuffer> {
+  if (label.endsWith("A_log")) return Float32Array.from({ length: size }, (_, i) => -0.02 * 1.2 ** (i % 24));
+  if (label.endsWith("dt_bias")) return new Float32Array(size);
+  if (label.includes("conv1d")) return Float32Array.from({ length: size }, (_, i) => [0.1, -0.2, 0.4, 0.8][i % 4]);
+  return new Float32Array(size).fill(1);
+}
+
+function seedOf(label: string): number {
+  let seed = 0;
+  for (const letter of label) seed = (Math.imul(seed, 31) + letter.charCodeAt(0)) >>> 0;
+  return seed;
+}
