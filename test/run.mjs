@@ -25,15 +25,15 @@ const phases = [
     name: `everything but the browser, on ${first}`,
     adapter: first,
     args: ["--exclude", "test/browser/**"],
-    minutes: 10,
+    minutes: 25,
   },
   ...others.map((adapter) => ({
     name: `kernels and models, on ${adapter}`,
     adapter,
     args: onEveryAdapter,
-    minutes: 10,
+    minutes: 25,
   })),
-  { name: "the browser", adapter: first, args: ["test/browser"], minutes: 10 },
+  { name: "the browser", adapter: first, args: ["test/browser"], minutes: 25 },
 ];
 
 const results = [];
