@@ -24,7 +24,7 @@ export function addBench(program: Command): void {
     .option("--tokens <count>", "tokens that are drawn", wholeNumber(2), 64)
     .option("--repeats <count>", "measurements of each, after one that is not counted", wholeNumber(1), 5)
     .option("--json", "one JSON object");
-  modelOptions(command)
+  modelOptions(command, { context: "what the measurement needs" })
     .addHelpText(
       "after",
       `

@@ -21,7 +21,11 @@ export function addInspect(program: Command): void {
     .command("inspect [model]")
     .description("Say what a model is made of, and the memory it would take. Reads headers only.");
   weightOptions(command)
-    .option("--context <tokens>", "tokens of prompt and reply together", wholeNumber(2))
+    .option(
+      "--context <tokens>",
+      "tokens of prompt and reply together (default: the model's, at most 4096)",
+      wholeNumber(2),
+    )
     .option("--json", "one JSON object")
     .addHelpText(
       "after",

@@ -10,9 +10,12 @@ export interface ModelOptions {
   readonly reference?: boolean;
 }
 
-export function modelOptions(command: Command, defaults: { readonly dtype?: ModelOptions["dtype"] } = {}): Command {
+export function modelOptions(
+  command: Command,
+  { context = "the model's, at most 4096", ...defaults }: { context?: string; dtype?: ModelOptions["dtype"] } = {},
+): Command {
   return weightOptions(command, defaults)
-    .option("--context <tokens>", "tokens of prompt and reply together", wholeNumber(1))
+    .option("--context <tokens>", `tokens of prompt and reply together (default: ${context})`, wholeNumber(2))
     .option("--reference", "run on the CPU's plain loops: slow, exact, needs no GPU");
 }
 

@@ -24,7 +24,7 @@ export function addScore(program: Command): void {
       "--hidden",
       "also hidden [L + 1, T, H] f32 (the embedding, after each layer but the last, after the final norm) and router [L, T, K] i32",
     );
-  modelOptions(command, { dtype: "f32" })
+  modelOptions(command, { dtype: "f32", context: "as many as are given" })
     .addHelpText(
       "after",
       `

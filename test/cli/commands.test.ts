@@ -70,6 +70,12 @@ describe("generate", () => {
   );
 });
 
+it("prints the ids of a model without a tokenizer", async () => {
+  const args = ["--tokens", tokensFile, "--temperature", "0", "--max-tokens", "3", "--reference"];
+  const { stdout } = await sluice(["generate", fixtureFolder(FIXTURE), ...args]);
+  expect(stdout).toBe(`${golden.greedy.slice(0, 3).join(" ")}\n`);
+});
+
 describe("chat", () => {
   it(
     "answers each line of a pipe, and reuses what it has read",
@@ -157,6 +163,11 @@ describe("inspect", () => {
     const { hidden_size: H, vocab_size: V, num_experts: experts, num_experts_per_tok: chosen } = config;
     const idleExperts = 4 * (experts - chosen) * 3 * config.moe_intermediate_size * H;
     expect(report.parameters).toEqual({ total: parameters, active: parameters - idleExperts - V * H });
+
+    const file = await readTensors(join(fixtureFolder(FIXTURE), "model.safetensors"));
+    const bytes = Object.values(file).reduce((sum, { data }) => sum + data.byteLength, 0);
+    const count = Object.keys(file).length;
+    expect(report.tensors).toEqual({ count, bytes, formats: { bf16: { count, bytes } } });
 
     const { total, ...parts } = report.plan.memory as Record<string, number>;
     expect(Object.values(parts).reduce((a, b) => a + b)).toBe(total);
