@@ -11,7 +11,10 @@ const QUESTION: ChatMessage[] = [{ role: "user", content: "What is the capital o
 let llm: LocalLLM;
 
 beforeAll(async () => {
-  llm = await LocalLLM.load(nodePlatform, SPROUT, { device: { adapter: testAdapterName, dtype: "f32" }, maxContext: 1024 });
+  llm = await LocalLLM.load(nodePlatform, SPROUT, {
+    device: { adapter: testAdapterName, dtype: "f32" },
+    maxContext: 1024,
+  });
 }, 300_000);
 
 afterAll(() => llm.dispose());
@@ -71,7 +74,11 @@ describe("chat", () => {
 
   test("an abort ends the reply and leaves a state that is still right", async () => {
     const controller = new AbortController();
-    const events = llm.generate("Once upon a time there was", { temperature: 0, maxTokens: 50, signal: controller.signal });
+    const events = llm.generate("Once upon a time there was", {
+      temperature: 0,
+      maxTokens: 50,
+      signal: controller.signal,
+    });
     let texts = 0;
     let finish: GenerationEvent | undefined;
     for await (const event of events) {
@@ -98,7 +105,9 @@ describe("chat", () => {
   });
 
   test("log-probabilities come with each token", async () => {
-    const events = await collect(llm.generate("The capital of France is", { temperature: 0, maxTokens: 3, logprobs: 3 }));
+    const events = await collect(
+      llm.generate("The capital of France is", { temperature: 0, maxTokens: 3, logprobs: 3 }),
+    );
     const logprobs = events.flatMap((e) => (e.kind === "text" ? (e.logprobs ?? []) : []));
     expect(logprobs).toHaveLength(3);
     for (const { id, logprob, top } of logprobs) {
