@@ -1,11 +1,5 @@
-// y = Σ over a token's experts of routing · (down hidden), by ids. A team of threads takes a row of every expert chosen,
-// one after the other as if they were one long row, and splits its columns; a workgroup takes OUTPUTS such rows.
-
-override WORKGROUP: u32;
-override OUTPUTS: u32;
-override COLUMNS: u32;
-override INNER: u32;
-override TOP_K: u32;
+// The second half of the experts of a few tokens, by ids, weighed and summed. A team of LANES threads takes one place of
+// all the experts that a token chose, one after the other as if their rows were one, and splits the columns.
 
 @group(0) @binding(0) var<storage, read> hidden: array<vec4<f32>>;  // [rows, TOP_K, INNER]
 @group(0) @binding(1) var<storage, read> ids: array<u32>;           // [rows, TOP_K]
@@ -16,19 +10,15 @@ override TOP_K: u32;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let token = group.y;
   if (token >= tokenCount()) { return; }
+  let place = group.x * (WORKGROUP / LANES) + lane / LANES;
   let chunks = INNER / 8u;
-  let size = teamSize();
-  for (var first = 0u; first < OUTPUTS; first += WORKGROUP / size) {
-    let output = first + lane / size;
-    let column = group.x * OUTPUTS + output;
-    var sum = 0.0;
-    for (var c = lane % size; c < TOP_K * chunks; c += size) {
-      let slot = token * TOP_K + c / chunks;
-      let w = weight8((ids[slot] * COLUMNS + min(column, COLUMNS - 1u)) * chunks + c % chunks);
-      let at = 2u * (token * TOP_K * chunks + c);
-      sum += routing[slot] * (dot(w[0], hidden[at]) + dot(w[1], hidden[at + 1u]));
-    }
-    sum = teamSum(sum, lane);
-    if (lane % size == 0u && output < OUTPUTS && column < COLUMNS) { y[token * COLUMNS + column] = sum; }
+  var sums = vec4<f32>();
+  for (var c = lane % LANES; c < TOP_K * chunks; c += LANES) {
+    let slot = token * TOP_K + c / chunks;
+    let w = weightTile(weightRows(ids[slot], place) * chunks, c % chunks);
+    let at = 2u * (token * TOP_K * chunks + c);
+    sums += routing[slot] * (hidden[at] * w.low + hidden[at + 1u] * w.high);
   }
+  sums = teamSum(sums, 0u, lane);
+  if (lane % LANES == 0u) { store(token, place, sums); }
 }

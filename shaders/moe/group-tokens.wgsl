@@ -5,6 +5,7 @@
 override WORKGROUP: u32 = 256u;
 override EXPERTS: u32;
 override TOP_K: u32;
+override ROWS: u32;
 override TILES: u32;
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;                 // [rows, TOP_K]

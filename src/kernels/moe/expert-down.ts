@@ -1,13 +1,17 @@
 import source from "../../../shaders/moe/expert-down.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import { batchFragment } from "../lib/batch.ts";
-import { team } from "./team.ts";
+import { unroll } from "../lib/unroll.ts";
+import { halves } from "./expert-halves.ts";
 
-/** Second half of the routed experts for a few tokens. Needs a weight's fragment. Grid: [⌈COLUMNS / OUTPUTS⌉, rows]. */
+/**
+ * Second half of the routed experts for a few tokens. Needs `teamSum` and a weight's fragment.
+ * Grid: [⌈COLUMNS / 4 · LANES / WORKGROUP⌉, rows].
+ */
 export const expertDown = defineKernel({
   name: "expert-down",
-  source,
-  uses: [batchFragment, team],
+  source: unroll(source, 1),
+  uses: [batchFragment, ...halves.down],
   buffers: ["hidden", "ids", "routing", "weight", "y", "batch"],
-  constants: ["WORKGROUP", "OUTPUTS", "COLUMNS", "INNER", "TOP_K"],
+  constants: ["WORKGROUP", "LANES", "COLUMNS", "INNER", "TOP_K"],
 });

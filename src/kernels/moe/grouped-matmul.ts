@@ -1,34 +1,29 @@
-import down from "../../../shaders/moe/grouped-down.wgsl?raw";
-import gateUp from "../../../shaders/moe/grouped-gate-up.wgsl?raw";
-import source from "../../../shaders/moe/grouped-matmul.wgsl?raw";
+import tiles from "../../../shaders/moe/grouped-matmul.wgsl?raw";
+import subgroups from "../../../shaders/moe/grouped-matmul-subgroups.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
-import type { Fragment } from "../../gpu/shader.ts";
-import { activation } from "../lib/activation.ts";
+import { unroll } from "../lib/unroll.ts";
+import { halves } from "./expert-halves.ts";
 
-const value4: Fragment = {
-  name: "value4",
-  source: ({ f16 }) => `alias Value4 = vec4<${f16 ? "f16" : "f32"}>;`,
+/** Both halves of the experts for tiles of `rows` pairs; a workgroup computes `places` of each. */
+function grouped(name: string, source: string, { rows, places }: { rows: number; places: number }) {
+  const half = (of: keyof typeof halves) =>
+    defineKernel({
+      name: `grouped-${of === "down" ? "down" : "gate-up"}-${name}`,
+      source,
+      uses: halves[of],
+      buffers: ["x", "pairs", "tiles", "weight", "y"],
+      constants: ["COLUMNS", "INNER", "TOP_K"],
+    });
+  return { rows, places, gateUp: half("gateUp"), down: half("down") };
+}
+
+/**
+ * Products of pairs that `groupTokens` has put in tiles with their experts' weights. They need a weight's fragment.
+ * Grid: [tiles, ⌈n / places⌉], where n is INNER / 2 for gateUp and COLUMNS / 4 for down.
+ */
+export const groupedKernels = {
+  tiles16: grouped("tiles-16", unroll(tiles, 1), { rows: 16, places: 16 }),
+  tiles32: grouped("tiles-32", unroll(tiles, 2), { rows: 32, places: 16 }),
+  subgroups4: grouped("subgroups-4", unroll(subgroups, 4), { rows: 8, places: 64 }),
+  subgroups8: grouped("subgroups-8", unroll(subgroups, 8), { rows: 16, places: 64 }),
 };
-
-const definition = {
-  source,
-  buffers: ["input", "pairs", "tiles", "weight", "output"],
-  constants: ["COLUMNS", "INNER", "TOP_K"],
-} as const;
-
-/** First half of the grouped experts. Needs `tileRows` and a weight's fragment. Grid: [tiles, ⌈INNER / 32⌉]. */
-export const groupedGateUp = defineKernel({
-  ...definition,
-  name: "grouped-gate-up",
-  uses: [value4, activation, { name: "grouped-gate-up", source: gateUp }],
-});
-
-/** Second half, a row for each (token, slot). Needs `tileRows` and a weight's fragment. Grid: [tiles, ⌈COLUMNS / 64⌉]. */
-export const groupedDown = defineKernel({
-  ...definition,
-  name: "grouped-down",
-  uses: [value4, { name: "grouped-down", source: down }],
-});
-
-/** Pairs of a tile: 16, 32 or 64. Lengths of arrays in registers must be `const`. */
-export const tileRows = (rows: number): Fragment => ({ name: "tile-rows", source: `const ROWS = ${rows}u;` });

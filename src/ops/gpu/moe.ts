@@ -1,11 +1,13 @@
 import { invariant } from "../../errors.ts";
+import type { DeviceProfile } from "../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
+import { teamSum } from "../../kernels/dense/team-sum.ts";
 import { weightFragments } from "../../kernels/lib/weights.ts";
 import { combineExperts } from "../../kernels/moe/combine-experts.ts";
 import { expertDown } from "../../kernels/moe/expert-down.ts";
 import { expertGateUp } from "../../kernels/moe/expert-gate-up.ts";
 import { groupTokens } from "../../kernels/moe/group-tokens.ts";
-import { groupedDown, groupedGateUp, tileRows } from "../../kernels/moe/grouped-matmul.ts";
+import { groupedKernels } from "../../kernels/moe/grouped-matmul.ts";
 import { routeKernel, routeShare } from "../../kernels/moe/route.ts";
 import type { Batch } from "../batch.ts";
 import type { ExpertWeights } from "../ops.ts";
@@ -16,7 +18,7 @@ export function route(gpu: GpuContext, logits: GpuTensor, topK: number, _batch: 
   invariant(topK <= logits.columns, `the best ${topK} of ${logits.columns} experts`);
   const ids = gpu.recorder.tensor("expert ids", logits.rows, topK);
   const weights = gpu.recorder.tensor("expert weights", logits.rows, topK);
-  // The smallest subgroup a device has is one subgroup wherever it runs, and waits for nobody.
+  // As many threads as the smallest subgroup are one subgroup everywhere, and need not wait for others.
   const threads = profile.subgroups ? profile.subgroupMinSize : 64;
   routeKernel(gpu.recorder, {
     uses: [routeShare(logits.columns, threads)],
@@ -27,8 +29,7 @@ export function route(gpu: GpuContext, logits: GpuTensor, topK: number, _batch: 
   return { ids, weights };
 }
 
-/** From so many rows per expert on, reading an expert's weights once for all its rows is worth grouping them. */
-const GROUPED_ROWS_PER_EXPERT = 2;
+type ExpertsOp = (gpu: GpuContext, x: GpuTensor, routing: GpuRouting, weights: ExpertWeights<GpuWeight>) => GpuTensor;
 
 export function experts(
   gpu: GpuContext,
@@ -37,38 +38,44 @@ export function experts(
   weights: ExpertWeights<GpuWeight>,
   _batch: Batch,
 ): GpuTensor {
-  const { gateUp, down, topK } = weights;
-  const { maxBindingBytes } = gpu.recorder.profile;
+  const { gateUp } = weights;
   invariant(x.columns === gateUp.columns, `${gateUp.label}: ${gateUp.columns} columns for an input of ${x.columns}`);
-  const rowsPerExpert = (x.rows * topK) / weights.experts;
-  const isGrouped =
-    x.rows > 8 &&
-    rowsPerExpert >= GROUPED_ROWS_PER_EXPERT &&
-    (x.columns | down.columns) % 32 === 0 &&
-    x.rows * topK * x.columns * 4 <= maxBindingBytes;
-  return (isGrouped ? grouped : byIds)(gpu, x, routing, weights);
+  return (isGrouped(gpu.recorder.profile, x, weights) ? grouped : byIds)(gpu, x, routing, weights);
 }
 
-type ExpertsOp = (gpu: GpuContext, x: GpuTensor, routing: GpuRouting, weights: ExpertWeights<GpuWeight>) => GpuTensor;
+/** With 8 lanes or less the "GPU" is a CPU. */
+const isProcessor = (profile: DeviceProfile) => profile.subgroupMaxSize <= 8;
 
-/** Token by token: for a few tokens, which seldom share an expert. */
+/** Whether experts have so many rows on average that reading their weights once for all is worth grouping the rows. */
+function isGrouped(profile: DeviceProfile, x: GpuTensor, { experts, topK, down }: ExpertWeights<GpuWeight>): boolean {
+  const rowsPerExpert = (x.rows * topK) / experts;
+  const partBytes = x.rows * topK * x.columns * 4;
+  const isWhole = x.columns % 32 === 0 && down.columns % 32 === 0;
+  return isWhole && rowsPerExpert >= (isProcessor(profile) ? 3 : 8) && partBytes <= profile.maxBindingBytes;
+}
+
+/** Token by token: for a few tokens, which seldom share an expert. Two dispatches, each expert's rows read as chosen. */
 export const byIds: ExpertsOp = ({ recorder, batchBuffer: batch }, x, routing, { topK, gateUp, down }) => {
-  const outputs = 16;
+  const { profile } = recorder;
   const inner = down.columns;
-  const constants = { WORKGROUP: 128, OUTPUTS: outputs, COLUMNS: x.columns, INNER: inner, TOP_K: topK };
+  const constants = { COLUMNS: x.columns, INNER: inner, TOP_K: topK };
+  // Lanes that run in step read neighbouring columns; a CPU would rather split a row less.
+  const lanes = Math.min(32, Math.max(4, profile.subgroupMaxSize));
   const hidden = recorder.tensor("expert hidden", x.rows * topK, inner);
   expertGateUp(recorder, {
-    uses: [weightFragments[gateUp.format]],
-    buffers: { x, ids: routing.ids, weight: gateUp, hidden, batch },
-    constants,
-    grid: [Math.ceil(inner / outputs), topK, x.rows],
+    uses: [teamSum(profile, lanes), weightFragments[gateUp.format]],
+    buffers: { x, ids: routing.ids, weight: gateUp, y: hidden, batch },
+    constants: { ...constants, WORKGROUP: 64, LANES: lanes },
+    grid: [Math.ceil((inner / 2) * (lanes / 64)), topK, x.rows],
   });
+  // There are fewer rows than in the first half, each topK times as long.
+  const downLanes = isProcessor(profile) ? lanes : 128;
   const y = recorder.tensor("experts", x.rows, x.columns);
   expertDown(recorder, {
-    uses: [weightFragments[down.format]],
+    uses: [teamSum(profile, downLanes), weightFragments[down.format]],
     buffers: { hidden, ids: routing.ids, routing: routing.weights, weight: down, y, batch },
-    constants,
-    grid: [Math.ceil(x.columns / outputs), x.rows],
+    constants: { ...constants, WORKGROUP: 128, LANES: downLanes },
+    grid: [Math.ceil((x.columns / 4) * (downLanes / 128)), x.rows],
   });
   return y;
 };
@@ -77,31 +84,29 @@ export const byIds: ExpertsOp = ({ recorder, batchBuffer: batch }, x, routing, {
 export const grouped: ExpertsOp = ({ recorder, batchBuffer: batch }, x, routing, { experts, topK, gateUp, down }) => {
   const inner = down.columns;
   const pairCount = x.rows * topK;
-  // Tiles no larger than what an expert has to fill them with.
-  const rows = [16, 32].find((size) => pairCount / experts <= size) ?? 64;
-  const tileCount = Math.floor(pairCount / rows) + Math.min(experts, pairCount);
+  const kernels = chooseGrouped(recorder.profile, pairCount / experts);
+  const tileCount = Math.floor(pairCount / kernels.rows) + Math.min(experts, pairCount);
   const pairs = recorder.tensor("expert pairs", 1, pairCount);
   const tiles = recorder.tensor("expert tiles", tileCount, 4);
   groupTokens(recorder, {
-    uses: [tileRows(rows)],
     buffers: { ids: routing.ids, pairs, tiles, batch },
-    constants: { EXPERTS: experts, TOP_K: topK, TILES: tileCount },
+    constants: { EXPERTS: experts, TOP_K: topK, ROWS: kernels.rows, TILES: tileCount },
     grid: [experts],
   });
   const constants = { COLUMNS: x.columns, INNER: inner, TOP_K: topK };
   const hidden = recorder.tensor("expert hidden", pairCount, inner);
-  groupedGateUp(recorder, {
-    uses: [tileRows(rows), weightFragments[gateUp.format]],
-    buffers: { input: x, pairs, tiles, weight: gateUp, output: hidden },
+  kernels.gateUp(recorder, {
+    uses: [weightFragments[gateUp.format]],
+    buffers: { x, pairs, tiles, weight: gateUp, y: hidden },
     constants,
-    grid: [tileCount, Math.ceil(inner / 32)],
+    grid: [tileCount, Math.ceil(inner / 2 / kernels.places)],
   });
   const parts = recorder.tensor("expert parts", pairCount, x.columns);
-  groupedDown(recorder, {
-    uses: [tileRows(rows), weightFragments[down.format]],
-    buffers: { input: hidden, pairs, tiles, weight: down, output: parts },
+  kernels.down(recorder, {
+    uses: [weightFragments[down.format]],
+    buffers: { x: hidden, pairs, tiles, weight: down, y: parts },
     constants,
-    grid: [tileCount, Math.ceil(x.columns / 64)],
+    grid: [tileCount, Math.ceil(x.columns / 4 / kernels.places)],
   });
   const y = recorder.tensor("experts", x.rows, x.columns);
   combineExperts(recorder, {
@@ -111,3 +116,11 @@ export const grouped: ExpertsOp = ({ recorder, batchBuffer: batch }, x, routing,
   });
   return y;
 };
+
+/** A CPU shares inputs by broadcasts, a GPU through workgroup memory; tiles are no larger than experts can fill. */
+function chooseGrouped(profile: DeviceProfile, rowsPerExpert: number) {
+  if (profile.subgroups && isProcessor(profile)) {
+    return profile.subgroupMinSize >= 8 ? groupedKernels.subgroups8 : groupedKernels.subgroups4;
+  }
+  return rowsPerExpert > 16 ? groupedKernels.tiles32 : groupedKernels.tiles16;
+}

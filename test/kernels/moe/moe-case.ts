@@ -19,6 +19,13 @@ export interface MoeCase {
   readonly choose?: (token: number) => readonly number[];
 }
 
+/** Devices as the ops tell them apart; what they choose differs, and all of it runs on any. */
+export const DEVICES = [
+  { device: "subgroups of 8", options: {} },
+  { device: "subgroups of 4", options: { profile: { subgroupMinSize: 4 } } },
+  { device: "a GPU without subgroups", options: { without: { subgroups: true }, profile: { subgroupMaxSize: 32 } } },
+] as const;
+
 export const WAYS = { byIds, grouped } as const;
 
 /** Everything of a case that does not depend on the device: inputs, encoded weights, and what the definition gives. */
@@ -56,15 +63,11 @@ export function prepare(shape: MoeCase) {
 }
 
 /** Records a prepared case on a device. `read` gives the rows of the batch, after a run. */
-export async function record(
-  prepared: ReturnType<typeof prepare>,
-  way: keyof typeof WAYS,
-  without: HarnessOptions["without"],
-) {
+export async function record(prepared: ReturnType<typeof prepare>, way: keyof typeof WAYS, options: HarnessOptions) {
   const { shape, x, ids, shares, gateUp, down } = prepared;
   const { tokens, experts, topK, hidden, surplus = 0 } = shape;
   const rows = tokens + surplus;
-  const harness = await KernelHarness.create({ without, limits: { maxTokens: Math.max(256, rows) } });
+  const harness = await KernelHarness.create({ ...options, limits: { maxTokens: Math.max(256, rows) } });
   writeRows(harness, [tokens]);
   const routing = { ids: harness.input("ids", rows, topK, ids), weights: harness.input("shares", rows, topK, shares) };
   const weights = { experts, topK, gateUp: harness.weight("gateUp", gateUp), down: harness.weight("down", down) };

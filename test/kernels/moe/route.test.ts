@@ -3,14 +3,21 @@ import { route } from "../../../src/ops/gpu/moe.ts";
 import { hostTensor } from "../../../src/reference/host-tensor.ts";
 import { route as reference } from "../../../src/reference/moe.ts";
 import { expectClose } from "../../support/compare.ts";
-import { KernelHarness } from "../../support/kernel-harness.ts";
+import { type HarnessOptions, KernelHarness } from "../../support/kernel-harness.ts";
 import { normals } from "../../support/random.ts";
-import { TIERS, writeRows } from "../dense/dense-cases.ts";
+import { writeRows } from "../dense/dense-cases.ts";
+import { DEVICES } from "./moe-case.ts";
 
 const batch = { maxTokens: 8, maxSequences: 1, kind: "prefill" } as const;
 
-async function run(logits: Float32Array<ArrayBuffer>, experts: number, topK: number, tokens: number, without = {}) {
-  const harness = await KernelHarness.create({ without });
+async function run(
+  logits: Float32Array<ArrayBuffer>,
+  experts: number,
+  topK: number,
+  tokens: number,
+  options: HarnessOptions,
+) {
+  const harness = await KernelHarness.create(options);
   writeRows(harness, [tokens]);
   const rows = logits.length / experts;
   const routing = route(harness.context, harness.input("logits", rows, experts, logits), topK, batch);
@@ -23,15 +30,15 @@ async function run(logits: Float32Array<ArrayBuffer>, experts: number, topK: num
   return { ids: Array.from(ids), weights };
 }
 
-async function check(logits: Float32Array<ArrayBuffer>, experts: number, topK: number, without = {}) {
+async function check(logits: Float32Array<ArrayBuffer>, experts: number, topK: number, options: HarnessOptions) {
   const tokens = logits.length / experts;
-  const { ids, weights } = await run(logits, experts, topK, tokens, without);
+  const { ids, weights } = await run(logits, experts, topK, tokens, options);
   const expected = reference(hostTensor(tokens, experts, logits), topK);
   expect(ids).toEqual(Array.from(expected.ids.data));
   expectClose(weights, expected.weights.data, 1e-6);
 }
 
-describe.each(TIERS)("route with $tier", ({ without }) => {
+describe.each(DEVICES)("route with $device", ({ options }) => {
   test.each([
     [1, 1],
     [8, 2],
@@ -40,20 +47,20 @@ describe.each(TIERS)("route with $tier", ({ without }) => {
     [256, 8],
     [512, 10],
     [513, 3],
-  ])("of %i experts %i", (experts, topK) => check(normals(17 * experts, experts, 3), experts, topK, without));
+  ])("of %i experts %i", (experts, topK) => check(normals(17 * experts, experts, 3), experts, topK, options));
 
   test("ties go to the lower index", async () => {
-    await check(normals(40 * 24, 1).map(Math.round), 24, 10, without);
-    await check(new Float32Array(512), 512, 10, without);
+    await check(normals(40 * 24, 1).map(Math.round), 24, 10, options);
+    await check(new Float32Array(512), 512, 10, options);
   });
 
-  test("logits too large for exp", () => check(normals(8 * 64, 2, 1e4), 64, 4, without));
+  test("logits too large for exp", () => check(normals(8 * 64, 2, 1e4), 64, 4, options));
 
   test.each([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])(
     "a token's experts differ and exist where logits are %d",
     async (value) => {
       const logits = normals(3 * 40, 3).fill(value, 5, 80);
-      const { ids } = await run(logits, 40, 10, 3, without);
+      const { ids } = await run(logits, 40, 10, 3, options);
       for (let t = 0; t < 3; t++) {
         const chosen = new Set(ids.slice(t * 10, t * 10 + 10));
         expect(chosen.size).toBe(10);
@@ -65,7 +72,7 @@ describe.each(TIERS)("route with $tier", ({ without }) => {
 
   test("rows beyond the batch are left alone", async () => {
     const logits = normals(8 * 24, 4);
-    const { ids } = await run(logits.fill(Number.NaN, 3 * 24), 24, 4, 3, without);
+    const { ids } = await run(logits.fill(Number.NaN, 3 * 24), 24, 4, 3, options);
     expect(ids).toEqual(Array.from(reference(hostTensor(3, 24, logits.slice(0, 3 * 24)), 4).ids.data));
   });
 });
