@@ -2,8 +2,8 @@ import { Plan } from "../gpu/plan.ts";
 import { Recorder } from "../gpu/recorder.ts";
 import type { GpuWeight } from "../gpu/resources.ts";
 import { synthesize } from "../kernels/weights/synthesize.ts";
-import { dataBytes, scaleBytes, type WeightFormat, type WeightSource } from "./format.ts";
-import { type LoadStep, planWeight } from "./load.ts";
+import { dataBytes, scaleBytes, type WeightFormat, type WeightSource } from "../weights/format.ts";
+import { type LoadStep, planWeight } from "../weights/load.ts";
 
 /**
  * Makes a weight up on the device instead of reading it: seeded by its name, and scaled so that every matrix keeps the

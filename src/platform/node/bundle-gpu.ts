@@ -1,0 +1,73 @@
+import { execFileSync } from "node:child_process";
+import { chmod, copyFile, cp, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { join, relative } from "node:path";
+import { unpackSparticuz } from "./sparticuz.ts";
+
+/** Starts Sluice from the bundle: its own Node, its own Vulkan loader, the server's driver. */
+const LAUNCHER = `#!/bin/sh
+here=$(cd "$(dirname "$0")" && pwd)
+export LD_LIBRARY_PATH="$here/lib\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+export XDG_RUNTIME_DIR="\${XDG_RUNTIME_DIR:-/tmp}"
+exec "$here/node" "$here/app/dist/node/cli.js" "$@"
+`;
+
+const NAME = "sluice-gpu-linux-x64";
+
+/**
+ * Packs all that a Linux x64 GPU server without network, npm or Vulkan loader needs into one archive in `outFolder`:
+ * this Node, Dawn's binding, the loader that `@sparticuz/chromium` carries, and the built package without its demo.
+ * Needs tar and xz.
+ *
+ * @returns the archive's path and size in bytes
+ */
+export async function bundleGpu(root: string, outFolder: string): Promise<{ path: string; sizeBytes: number }> {
+  if (process.platform !== "linux" || process.arch !== "x64") {
+    throw new Error(
+      `The bundle is for Linux x64 and carries the Node it is made with, which is for ${process.platform} ${process.arch}.`,
+    );
+  }
+  const folder = join(outFolder, NAME);
+  await rm(folder, { recursive: true, force: true });
+  const app = join(folder, "app");
+  await mkdir(join(folder, "lib"), { recursive: true });
+  await copyFile(process.execPath, join(folder, "node"));
+  strip(join(folder, "node"));
+  await cp(join(root, "dist/node"), join(app, "dist/node"), {
+    recursive: true,
+    filter: (path) => !path.endsWith(".map"),
+  });
+  for (const file of ["package.json", "LICENSE"]) await copyFile(join(root, file), join(app, file));
+  const { dependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
+  for (const name of Object.keys(dependencies)) await copyPackage(root, app, name);
+  const swiftShader = await unpackSparticuz("swiftshader", ["swiftshader.tar.br"]);
+  if (!swiftShader)
+    throw new Error("The Vulkan loader comes from @sparticuz/chromium, which is not installed. Run npm ci.");
+  await copyFile(join(swiftShader, "libvulkan.so.1"), join(folder, "lib/libvulkan.so.1"));
+  await writeFile(join(folder, "sluice"), LAUNCHER);
+  await chmod(join(folder, "sluice"), 0o755);
+
+  const path = join(outFolder, `${NAME}.tar.xz`);
+  execFileSync("tar", ["-C", outFolder, "-cf", path, "--use-compress-program", "xz -4 -T0", NAME], {
+    stdio: "inherit",
+  });
+  await rm(folder, { recursive: true });
+  return { path, sizeBytes: (await stat(path)).size };
+}
+
+/** A package as it is needed here: Dawn's binding is there for every system, and its installer has done its work. */
+async function copyPackage(root: string, app: string, name: string): Promise<void> {
+  const from = join(root, "node_modules", name);
+  await cp(from, join(app, "node_modules", name), {
+    recursive: true,
+    filter: (path) => name !== "webgpu" || !/^(build|dist\/(?!linux-x64|$))/.test(`${relative(from, path)}/`),
+  });
+}
+
+/** Symbols are a tenth of Node; without a `strip` they stay. */
+function strip(file: string): void {
+  try {
+    execFileSync("strip", [file], { stdio: "ignore" });
+  } catch {
+    // The archive is a little larger.
+  }
+}
