@@ -3,11 +3,10 @@ import { Device } from "../../src/gpu/device.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../src/models/qwen3-next/config.ts";
 import { FolderSource } from "../../src/platform/node/folder-source.ts";
-import { openGpu } from "../../src/platform/node/gpu.ts";
 import { ModelRunner } from "../../src/runner/model-runner.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
 import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
-import { testAdapterName } from "./gpu.ts";
+import { ObservedPlatform } from "./observed-platform.ts";
 
 export interface GpuModelOptions {
   readonly quantization?: Quantization;
@@ -16,6 +15,9 @@ export interface GpuModelOptions {
   readonly maxContext?: number;
   readonly maxBatchTokens?: number;
   readonly snapshots?: number;
+  readonly withoutSubgroups?: boolean;
+  /** Sees the device. */
+  readonly platform?: ObservedPlatform;
 }
 
 /** A checkpoint's folder on the adapter under test. */
@@ -31,17 +33,23 @@ export async function openGpuModel(folder: string, options: GpuModelOptions = {}
 export async function loadGpuModel(checkpoint: Checkpoint, options: GpuModelOptions = {}): Promise<ModelRunner> {
   const config = parseConfig(checkpoint.config);
   const dtype = options.dtype ?? "f32";
-  const device = await Device.open({ ...(await openGpu({ adapter: testAdapterName })), withoutF16: dtype === "f32" });
-  return ModelRunner.load(bindWeights(config, checkpoint), {
-    device,
-    config,
-    quantization: options.quantization ?? "auto",
-    kvFormat: dtype,
-    maxContext: options.maxContext ?? 1024,
-    maxBatchTokens: options.maxBatchTokens ?? 256,
-    snapshots: options.snapshots ?? 1,
-    usableVocabulary: config.vocabularySize,
-  });
+  const { platform = new ObservedPlatform(), withoutSubgroups } = options;
+  const device = await Device.open({ ...(await platform.openGpu({})), withoutF16: dtype === "f32", withoutSubgroups });
+  try {
+    return await ModelRunner.load(bindWeights(config, checkpoint), {
+      device,
+      config,
+      quantization: options.quantization ?? "auto",
+      kvFormat: dtype,
+      maxContext: options.maxContext ?? 1024,
+      maxBatchTokens: options.maxBatchTokens ?? 256,
+      snapshots: options.snapshots ?? 1,
+      usableVocabulary: config.vocabularySize,
+    });
+  } catch (error) {
+    device.dispose();
+    throw error;
+  }
 }
 
 /** The blocks of a runner with one sequence: all of them. */

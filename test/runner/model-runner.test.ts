@@ -1,0 +1,124 @@
+import { describe, expect, test } from "vitest";
+import { Engine } from "../../src/engine/engine.ts";
+import type { ModelRunner } from "../../src/runner/model-runner.ts";
+import { allBlocks, openGpuModel } from "../support/gpu-model.ts";
+import { GREEDY } from "../support/greedy.ts";
+import { ObservedPlatform } from "../support/observed-platform.ts";
+import { FIXTURES, fixtureFolder } from "../support/reference-model.ts";
+
+const PROMPT = [5, 17, 300, 4, 99];
+
+/** Everything by which a device makes something. */
+const MAKING = [
+  "createBuffer",
+  "createBindGroup",
+  "createBindGroupLayout",
+  "createPipelineLayout",
+  "createShaderModule",
+  "createComputePipeline",
+  "createComputePipelineAsync",
+  "createQuerySet",
+] as const;
+
+/** Counts what a device makes, maps and submits, and the bytes of its buffers. */
+class Census {
+  made = 0;
+  mapped = 0;
+  submitted = 0;
+  bufferBytes = 0;
+
+  readonly platform = new ObservedPlatform({ onDevice: (device) => this.#watch(device) });
+
+  reset(): void {
+    this.made = this.mapped = this.submitted = 0;
+  }
+
+  #watch(device: GPUDevice): void {
+    for (const name of MAKING) {
+      const original = device[name].bind(device) as (...args: unknown[]) => unknown;
+      Object.assign(device, {
+        [name]: (...args: unknown[]) => {
+          this.made++;
+          const result = original(...args);
+          if (name === "createBuffer") this.#watchBuffer(result as GPUBuffer);
+          return result;
+        },
+      });
+    }
+    const { queue } = device;
+    const submit = queue.submit.bind(queue);
+    queue.submit = (buffers) => {
+      this.submitted++;
+      submit(buffers);
+    };
+    // Each access may give another wrapper.
+    Object.defineProperty(device, "queue", { value: queue });
+  }
+
+  #watchBuffer(buffer: GPUBuffer): void {
+    this.bufferBytes += buffer.size;
+    const mapAsync = buffer.mapAsync.bind(buffer);
+    buffer.mapAsync = (...args) => {
+      this.mapped++;
+      return mapAsync(...args);
+    };
+  }
+}
+
+describe("decode", () => {
+  test("makes nothing, and reads back and submits once a step", async () => {
+    const census = new Census();
+    const runner = await openGpuModel(fixtureFolder("qwen3-next-tiny"), { platform: census.platform });
+    runner.setSampling({ ...GREEDY, maxTokens: 100 }, PROMPT);
+    await runner.prefill({ tokens: PROMPT, position: 0, slot: 0, blocks: allBlocks(runner) }, { sample: true });
+    census.reset();
+    const readbacks = runner.readbacks;
+    for (let i = 0; i < 50; i++) expect(await runner.decode()).toBeDefined();
+    expect(census).toMatchObject({ made: 0, mapped: 50, submitted: 50 });
+    expect(runner.readbacks - readbacks).toBe(50);
+
+    // With steps in flight a few staging buffers are made at first, and no more after.
+    const engine = new Engine(runner);
+    let tokens = 0;
+    for await (const event of engine.generate({ prompt: PROMPT, sampling: { ...GREEDY, maxTokens: 60 } })) {
+      if (event.kind === "token" && ++tokens === 5) census.reset();
+    }
+    expect(tokens).toBe(60);
+    expect(census.made).toBe(0);
+    expect(census.mapped).toBeLessThanOrEqual(55);
+    engine.dispose();
+  });
+});
+
+describe.each([...FIXTURES.map(fixtureFolder), "demo/public/models/sprout"])("memory of %s", (folder) => {
+  test("is what the plan says, and is freed", async () => {
+    const census = new Census();
+    const { platform } = census;
+    const runner = await openGpuModel(folder, { platform, maxBatchTokens: 128, snapshots: 4 });
+    const { memory } = runner;
+    const { total, ...parts } = memory;
+    expect(Object.values(parts).reduce((a, b) => a + b, 0)).toBe(total);
+    await useEveryStep(runner);
+    expect(Math.abs(runner.allocatedBytes / total - 1)).toBeLessThan(0.03);
+    expect(Math.abs(census.bufferBytes / total - 1)).toBeLessThan(0.03);
+    runner.dispose();
+    expect(platform.openDevices).toBe(0);
+    expect(runner.allocatedBytes).toBe(0);
+    await expect(platform.devices[0].lost).resolves.toMatchObject({ reason: "destroyed" });
+  });
+});
+
+/** Steps of all kinds and sizes that a chat takes. */
+async function useEveryStep(runner: ModelRunner): Promise<void> {
+  const blocks = allBlocks(runner);
+  runner.setSampling(GREEDY, PROMPT);
+  let position = 0;
+  for (const rows of [128, 5]) {
+    for (const sample of [false, true]) {
+      const tokens = Array.from({ length: rows }, (_, i) => i);
+      await runner.prefill({ tokens, position, slot: 0, blocks }, { sample, logits: true });
+      position += rows;
+    }
+  }
+  await runner.decode();
+}
