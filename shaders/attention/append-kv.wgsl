@@ -4,7 +4,7 @@
 //   y[i]        = n[i] cos − n[i + R/2] sin       for i < R/2, R = ROTARY_DIM
 //   y[i + R/2]  = n[i + R/2] cos + n[i] sin       the dimensions from R on pass
 
-override WORKGROUP: u32 = 64u;
+override WORKGROUP: u32;
 override QUERY_HEADS: u32;
 override ROTARY_DIM: u32;
 override QUERY_EPS: f32;

@@ -1,6 +1,6 @@
 // y = x / sqrt(mean(x²) + eps) · weight · silu(gate) over each head. One workgroup per head of a token.
 
-override WORKGROUP: u32 = 64u;
+override WORKGROUP: u32;
 override HEADS: u32;
 override HEAD_DIM: u32;
 override EPS: f32;

@@ -1,6 +1,6 @@
 // y = x / sqrt(mean(x²) + eps) · weight. One workgroup per row.
 
-override WORKGROUP: u32 = 64u;
+override WORKGROUP: u32;
 override COLUMNS: u32;
 override EPS: f32;
 override X_OFFSET: u32;

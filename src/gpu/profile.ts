@@ -11,11 +11,20 @@ export interface DeviceProfile {
    * a shader, so all shapes share one, and read their sizes from a uniform buffer.
    */
   readonly specialize: boolean;
+  /**
+   * A workgroup's subgroups take turns on one CPU thread: a barrier costs as much as hundreds of operations, and memory of
+   * workgroups is cleared once for every subgroup.
+   */
+  readonly serialWorkgroups: boolean;
   readonly subgroupMinSize: number;
   readonly subgroupMaxSize: number;
   /** Bytes of one storage binding. */
   readonly maxBindingBytes: number;
   readonly maxBufferBytes: number;
+  /** Storage buffers that a shader may bind. */
+  readonly maxBuffers: number;
+  /** One token is decoded by kernels that take many ops at once. Off for software adapters, which wait little for a dispatch. */
+  readonly fuseDecode: boolean;
   /** Workgroups in one dimension of a grid. */
   readonly maxGrid: number;
   readonly maxWorkgroupBytes: number;
@@ -35,20 +44,29 @@ export const BASELINE: DeviceProfile = {
   subgroups: false,
   packedDot: false,
   specialize: true,
+  serialWorkgroups: false,
   subgroupMinSize: 1,
   subgroupMaxSize: 128,
   maxBindingBytes: 128 * 2 ** 20,
   maxBufferBytes: 256 * 2 ** 20,
+  maxBuffers: 8,
+  fuseDecode: false,
   maxGrid: 65_535,
   maxWorkgroupBytes: 16_384,
   maxInvocations: 256,
+};
+
+/** Threads of a workgroup that is a single subgroup, where such workgroups run best: they need neither barriers nor memory. */
+export const soloSubgroup = (profile: DeviceProfile): number | undefined => {
+  const { serialWorkgroups, subgroups, subgroupMinSize, subgroupMaxSize } = profile;
+  return serialWorkgroups && subgroups && subgroupMinSize === subgroupMaxSize ? subgroupMinSize : undefined;
 };
 
 /** The profile of a device, with features switched off where `without` says so (to test or compare tiers). */
 export function profileOf(
   device: GPUDevice,
   languageFeatures: ReadonlySet<string>,
-  without: Partial<Record<"f16" | "subgroups" | "packedDot" | "specialize", boolean>> = {},
+  without: Partial<Record<"f16" | "subgroups" | "packedDot" | "specialize" | "fuseDecode", boolean>> = {},
 ): DeviceProfile {
   const info = device.adapterInfo;
   return {
@@ -56,10 +74,13 @@ export function profileOf(
     subgroups: device.features.has("subgroups") && !without.subgroups,
     packedDot: languageFeatures.has("packed_4x8_integer_dot_product") && !without.packedDot,
     specialize: !isSoftware(info) && !without.specialize,
+    serialWorkgroups: isSoftware(info),
     subgroupMinSize: info?.subgroupMinSize || 4,
     subgroupMaxSize: info?.subgroupMaxSize || 128,
     maxBindingBytes: device.limits.maxStorageBufferBindingSize,
     maxBufferBytes: device.limits.maxBufferSize,
+    maxBuffers: device.limits.maxStorageBuffersPerShaderStage,
+    fuseDecode: !isSoftware(info) && !without.fuseDecode,
     maxGrid: device.limits.maxComputeWorkgroupsPerDimension,
     maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
     maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,

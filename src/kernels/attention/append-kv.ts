@@ -10,5 +10,5 @@ export const appendKVKernel = defineKernel({
   source,
   uses: [batchFragment, reduce, kvRows],
   buffers: ["qkv", "queryFactor", "keyFactor", "rope", "queries", "batch", "keys", "values"],
-  constants: ["QUERY_HEADS", "KEY_VALUE_HEADS", "HEAD_DIM", "ROTARY_DIM", "QUERY_EPS", "KEY_EPS"],
+  constants: ["WORKGROUP", "QUERY_HEADS", "KEY_VALUE_HEADS", "HEAD_DIM", "ROTARY_DIM", "QUERY_EPS", "KEY_EPS"],
 });

@@ -10,5 +10,5 @@ export const gatedRmsNormKernel = defineKernel({
   source,
   uses: [activation, batchFragment, reduce],
   buffers: ["x", "gate", "factor", "batch", "y"],
-  constants: ["HEADS", "HEAD_DIM", "EPS"],
+  constants: ["WORKGROUP", "HEADS", "HEAD_DIM", "EPS"],
 });

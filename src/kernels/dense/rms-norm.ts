@@ -9,5 +9,5 @@ export const rmsNormKernel = defineKernel({
   source,
   uses: [batchFragment, reduce],
   buffers: ["x", "factor", "batch", "y"],
-  constants: ["COLUMNS", "EPS"],
+  constants: ["WORKGROUP", "COLUMNS", "EPS"],
 });

@@ -6,6 +6,7 @@ import { kvRead, kvWrite } from "../../kernels/attention/kv-cache.ts";
 import { mergeAttentionKernel } from "../../kernels/attention/merge-attention.ts";
 import { PREFILL_ROWS, prefillAttentionKernel } from "../../kernels/attention/prefill-attention.ts";
 import { SPLIT_TILE } from "../../kernels/attention/splits.ts";
+import { reduceThreads } from "../../kernels/lib/reduce.ts";
 import type { Batch } from "../batch.ts";
 import type { AttentionShape, QueryKeyNorms } from "../ops.ts";
 import type { GpuContext } from "./gpu-ops.ts";
@@ -34,6 +35,7 @@ export function appendKV(
       values,
     },
     constants: {
+      WORKGROUP: reduceThreads(recorder.profile),
       QUERY_HEADS: queryHeads,
       KEY_VALUE_HEADS: keyValueHeads,
       HEAD_DIM: headDim,

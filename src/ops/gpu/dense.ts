@@ -6,6 +6,7 @@ import { lastRowsKernel } from "../../kernels/dense/last-rows.ts";
 import { mixExpertsKernel } from "../../kernels/dense/mix-experts.ts";
 import { rmsNormKernel } from "../../kernels/dense/rms-norm.ts";
 import { swiGluKernel } from "../../kernels/dense/swi-glu.ts";
+import { reduceThreads } from "../../kernels/lib/reduce.ts";
 import { weightFragments } from "../../kernels/lib/weights.ts";
 import type { Batch } from "../batch.ts";
 import type { Norm } from "../ops.ts";
@@ -30,7 +31,7 @@ export function rmsNorm(
   const y = recorder.tensor("rms-norm", x.rows, x.columns);
   rmsNormKernel(recorder, {
     buffers: { x, factor: weight, batch: batchBuffer, y },
-    constants: { COLUMNS: x.columns, EPS: eps },
+    constants: { WORKGROUP: reduceThreads(recorder.profile), COLUMNS: x.columns, EPS: eps },
     grid: [x.rows],
   });
   return y;
@@ -47,7 +48,7 @@ export function gatedRmsNorm(
   invariant(Number.isInteger(heads), `gated-rms-norm: ${x.columns} columns in heads of ${weight.columns}`);
   gatedRmsNormKernel(recorder, {
     buffers: { x, gate, factor: weight, batch: batchBuffer, y },
-    constants: { HEADS: heads, HEAD_DIM: weight.columns, EPS: eps },
+    constants: { WORKGROUP: reduceThreads(recorder.profile), HEADS: heads, HEAD_DIM: weight.columns, EPS: eps },
     grid: [heads, x.rows],
   });
   return y;
