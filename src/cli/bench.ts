@@ -1,10 +1,12 @@
 import type { Command } from "commander";
 import type { Device } from "../gpu/device.ts";
 import { countParameters } from "../models/qwen3-next/weights.ts";
+import { checkSpread, countDistinctExperts } from "./expert-spread.ts";
 import { measureDecode, measurePrefill, quantile } from "./measure.ts";
-import { type OpenedModel, type OpenedRunner, withModel, withRunner } from "./open-runner.ts";
+import { type OpenedModel, type OpenedRunner, openShape, withModel, withRunner } from "./open-runner.ts";
 import { type ModelOptions, modelOptions, wholeNumber } from "./options.ts";
 import { gitCommit, packageVersion, sproutFolder } from "./package.ts";
+import { profileSteps, profileText } from "./profile.ts";
 import { bytesText, countText, rateText, table } from "./text.ts";
 
 interface BenchOptions extends ModelOptions {
@@ -13,6 +15,10 @@ interface BenchOptions extends ModelOptions {
   readonly tokens: number;
   readonly repeats: number;
   readonly json?: boolean;
+  readonly shape?: string;
+  readonly fast?: boolean;
+  readonly batchTokens?: number;
+  readonly profile?: boolean;
 }
 
 export function addBench(program: Command): void {
@@ -23,6 +29,10 @@ export function addBench(program: Command): void {
     .option("--depth <tokens>", "tokens that the context holds when decoding begins", wholeNumber(1), 512)
     .option("--tokens <count>", "tokens that are drawn", wholeNumber(2), 64)
     .option("--repeats <count>", "measurements of each, after one that is not counted", wholeNumber(1), 5)
+    .option("--shape <name>", "a published shape or a config.json, with weights made up on the device")
+    .option("--batch-tokens <count>", "tokens of one prefill step", wholeNumber(1))
+    .option("--fast", "leave out the checks that browsers make (bounds, validation)")
+    .option("--profile", "also time every kernel of a step on the device")
     .option("--json", "one JSON object");
   modelOptions(command, { context: "what the measurement needs" })
     .addHelpText(
@@ -30,7 +40,8 @@ export function addBench(program: Command): void {
       `
 Examples:
   $ sluice bench
-  $ sluice bench ./model --quantization q4 --prompt 4096 --depth 32768 --json`,
+  $ sluice bench ./model --quantization q4 --prompt 4096 --depth 32768 --json
+  $ sluice bench --shape qwen3-next-80b-a3b --quantization q4 --fast --profile`,
     )
     .action(bench);
 }
@@ -38,23 +49,26 @@ Examples:
 async function bench(source = sproutFolder(), options: BenchOptions): Promise<void> {
   const { prompt, depth, tokens } = options;
   const context = options.context ?? Math.max(prompt, depth + tokens + 1) + 1;
-  const report = await withModel(source, (model) => {
+  const run = (model: OpenedModel) => {
     const start = performance.now();
     return withRunner(model, { ...options, context }, (opened) => {
       const loadMs = performance.now() - start;
       console.error(`On ${opened.device?.name ?? "the CPU reference"}.`);
       return measure(model, opened, loadMs, options);
     });
-  });
+  };
+  const report = await (options.shape === undefined ? withModel(source, run) : run(await openShape(options.shape)));
   console.log(options.json ? JSON.stringify(report, undefined, 2) : reportText(report));
 }
 
 async function measure(
-  { checkpoint, sources }: OpenedModel,
+  { checkpoint, config, sources, isSynthetic }: OpenedModel,
   { runner, device }: OpenedRunner,
   loadMs: number,
-  { prompt, depth, tokens, repeats, quantization }: BenchOptions,
+  { prompt, depth, tokens, repeats, quantization, profile }: BenchOptions,
 ) {
+  const experts = device && config.experts > 0 ? await countDistinctExperts(runner, config) : [];
+  if (isSynthetic) checkSpread(experts);
   const prefillMs = await measurePrefill(runner, prompt, repeats);
   const decodes = await measureDecode(runner, depth, tokens, repeats);
   const perSecond = (count: number, ms: readonly number[]) => ({
@@ -86,6 +100,8 @@ async function measure(
       }),
     },
     memory: runner.memory,
+    experts,
+    ...(profile && device && { profile: await profileSteps(runner, prompt) }),
   };
 }
 
@@ -111,6 +127,8 @@ function reportText({
   version,
   commit,
   loadMs,
+  experts,
+  profile,
 }: Awaited<ReturnType<typeof measure>>): string {
   const { prompt, depth, tokens, repeats } = settings;
   const rate = ({ median, p95 }: { median: number; p95: number }) => [rateText(median), rateText(p95)];
@@ -143,8 +161,13 @@ function reportText({
               ],
             ]),
         ["memory", bytesText(memory.total)],
+        ...experts.map(({ tokens, distinct, uniform, of }) => [
+          `experts of ${tokens} tokens`,
+          `${distinct.toFixed(0)} of ${of} a layer (${uniform.toFixed(0)} if all were as likely)`,
+        ]),
       ],
       { left: [0, 1] },
     ),
+    ...(profile ?? []).flatMap(({ step, kernels }) => ["", profileText(step, kernels)]),
   ].join("\n");
 }

@@ -65,13 +65,12 @@ const GREEDY: Omit<ResolvedSampling, "maxTokens"> = {
   stopIds: [],
 };
 
-const allBlocks = (runner: Runner) => Array.from({ length: runner.limits.blocks }, (_, i) => i);
+export const allBlocks = (runner: Runner) => Array.from({ length: runner.limits.blocks }, (_, i) => i);
 
 async function readPrompt(runner: Runner, length: number, maxTokens: number): Promise<void> {
   const { maxBatchTokens, vocabularySize } = runner.limits;
   runner.setSampling({ ...GREEDY, maxTokens }, []);
-  // Different tokens, so that experts are used as they are by text.
-  const prompt = Array.from({ length }, (_, i) => (i * 7919) % vocabularySize);
+  const prompt = variedTokens(length, vocabularySize);
   for (let position = 0; position < length; position += maxBatchTokens) {
     const tokens = prompt.slice(position, position + maxBatchTokens);
     const step = { tokens, position, slot: LIVE_SLOT, blocks: allBlocks(runner) };
@@ -89,3 +88,7 @@ async function drawTokens(runner: Runner, count: number): Promise<void> {
     await inFlight.shift();
   }
 }
+
+/** Different tokens, so that experts are used as they are by text. */
+export const variedTokens = (length: number, vocabulary: number): number[] =>
+  Array.from({ length }, (_, i) => (i * 7919) % vocabulary);

@@ -1,12 +1,18 @@
+import { readFile } from "node:fs/promises";
 import { runnerOptions } from "../api/load-model.ts";
 import type { Quantization } from "../api/types.ts";
+import { InvalidRequestError } from "../errors.ts";
 import { Device } from "../gpu/device.ts";
 import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
 import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
+import { SHAPES } from "../models/qwen3-next/shapes.ts";
+import { syntheticModel } from "../models/qwen3-next/synthetic.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
+import { openGpu } from "../platform/node/gpu.ts";
 import { nodePlatform } from "../platform/node/platform.ts";
 import { ReferenceRunner } from "../reference/reference-runner.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
+import { synthesizeWeight } from "../runner/synthesize.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { openCheckpoint } from "../weights/open-checkpoint.ts";
@@ -15,6 +21,8 @@ export interface OpenedModel {
   readonly checkpoint: Checkpoint;
   readonly config: ModelConfig;
   readonly sources: ModelWeights<WeightSource>;
+  /** Set where there are no weights to read, and they are made up. */
+  readonly isSynthetic?: boolean;
 }
 
 /** Calls `use` with a model whose headers are read and whose weights can be, and closes its files. */
@@ -28,12 +36,29 @@ export async function withModel<T>(source: string, use: (model: OpenedModel) => 
   }
 }
 
+/** A model of a published shape, by name or by the path of a config.json, whose weights are made up on the device. */
+export async function openShape(shape: string): Promise<OpenedModel> {
+  const known = SHAPES[shape.toLowerCase()];
+  if (known) return { ...syntheticModel(known, shape), isSynthetic: true };
+  const text = await readFile(shape, "utf8").catch(() => {
+    throw new InvalidRequestError(
+      "--shape",
+      `${shape} is neither a config.json nor one of ${Object.keys(SHAPES).join(", ")}.`,
+    );
+  });
+  return { ...syntheticModel(JSON.parse(text), shape), isSynthetic: true };
+}
+
 export interface OpenRunnerOptions {
   readonly adapter?: string;
   readonly dtype: "auto" | "f32" | "f16";
   readonly quantization: Quantization;
   readonly context?: number;
   readonly reference?: boolean;
+  /** Leave out the checks that browsers make. */
+  readonly fast?: boolean;
+  /** Tokens of one prefill step. */
+  readonly batchTokens?: number;
 }
 
 export type OpenedRunner =
@@ -55,15 +80,24 @@ export async function withRunner<T>(
 }
 
 async function openRunner(
-  { config, sources }: OpenedModel,
-  { adapter, dtype, quantization, context, reference }: OpenRunnerOptions,
+  { config, sources, isSynthetic }: OpenedModel,
+  { adapter, dtype, quantization, context, reference, fast, batchTokens }: OpenRunnerOptions,
 ): Promise<OpenedRunner> {
-  const options = runnerOptions(config, { quantization, maxContext: context });
+  const standard = runnerOptions(config, { quantization, maxContext: context });
+  const options = { ...standard, maxBatchTokens: batchTokens ?? standard.maxBatchTokens };
   if (reference) return { runner: await ReferenceRunner.load(sources, options) };
-  const device = await Device.open({ ...(await nodePlatform.openGpu({ adapter })), withoutF16: dtype === "f32" });
+  const device = await Device.open({ ...(await openGpu({ adapter, fast })), withoutF16: dtype === "f32" });
   try {
     const kvFormat = dtype === "auto" ? (device.profile.f16 ? "f16" : "f32") : dtype;
-    return { runner: await ModelRunner.load(sources, { ...options, kvFormat, device }), device };
+    return {
+      runner: await ModelRunner.load(sources, {
+        ...options,
+        kvFormat,
+        device,
+        ...(isSynthetic && { loadWeight: synthesizeWeight }),
+      }),
+      device,
+    };
   } catch (error) {
     device.dispose();
     throw error;

@@ -1,5 +1,5 @@
 import { invariant } from "../../errors.ts";
-import type { CheckpointTensor } from "../../weights/checkpoint.ts";
+import type { Checkpoint, CheckpointTensor } from "../../weights/checkpoint.ts";
 import { dataBytes, type WeightSource } from "../../weights/format.ts";
 import { bindWeights } from "./bind-weights.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
@@ -7,7 +7,11 @@ import { tensorShapes } from "./tensor-shapes.ts";
 import type { ModelWeights } from "./weights.ts";
 
 /** A model of a config.json without its weights, which cannot be read: to plan its memory, or to make weights up. */
-export function syntheticModel(json: Readonly<Record<string, unknown>>): {
+export function syntheticModel(
+  json: Readonly<Record<string, unknown>>,
+  label = "synthetic",
+): {
+  checkpoint: Checkpoint;
   config: ModelConfig;
   sources: ModelWeights<WeightSource>;
 } {
@@ -23,12 +27,12 @@ export function syntheticModel(json: Readonly<Record<string, unknown>>): {
   }
   const sizeBytes = [...tensors.values()].reduce((sum, tensor) => sum + tensor.sizeBytes, 0);
   const checkpoint = {
-    label: "synthetic",
+    label,
     config: json,
     generationConfig: {},
     tensors,
     sizeBytes,
     close: async () => {},
   };
-  return { config, sources: bindWeights(config, checkpoint) };
+  return { checkpoint, config, sources: bindWeights(config, checkpoint) };
 }

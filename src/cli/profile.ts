@@ -1,0 +1,53 @@
+import type { ModelRunner } from "../runner/model-runner.ts";
+import { allBlocks, variedTokens } from "./measure.ts";
+import { table } from "./text.ts";
+
+export interface KernelTime {
+  readonly kernel: string;
+  readonly dispatches: number;
+  readonly microseconds: number;
+}
+
+/** Time on the device by kernel, of a decode step and of a prefill step. */
+export async function profileSteps(
+  runner: ModelRunner,
+  prompt: number,
+): Promise<{ step: string; kernels: KernelTime[] }[]> {
+  const tokens = variedTokens(Math.min(prompt, runner.limits.maxBatchTokens), runner.limits.vocabularySize);
+  const step = { tokens, position: 0, slot: 0, blocks: allBlocks(runner) };
+  // The first run of each pays for memory that nobody has touched.
+  await runner.profile("prefill", step);
+  const prefill = byKernel(await runner.profile("prefill", step));
+  await runner.prefill(step, { sample: true });
+  await runner.profile("decode");
+  const decode = byKernel(await runner.profile("decode"));
+  return [
+    { step: "a decode step", kernels: decode },
+    { step: `prefill of ${tokens.length} tokens`, kernels: prefill },
+  ];
+}
+
+export function profileText(step: string, kernels: readonly KernelTime[]): string {
+  const total = kernels.reduce((sum, { microseconds }) => sum + microseconds, 0);
+  const rows = kernels.map(({ kernel, dispatches, microseconds }) => [
+    kernel,
+    String(dispatches),
+    microseconds.toFixed(0),
+    (microseconds / dispatches).toFixed(1),
+    `${((100 * microseconds) / total).toFixed(1)} %`,
+  ]);
+  const title = [`${step}, ${(total / 1000).toFixed(3)} ms`, "dispatches", "µs", "µs each", "share"];
+  return table([title, ...rows], { left: [0] });
+}
+
+/** The slowest first. */
+function byKernel(times: readonly { kernel: string; ns: number }[]): KernelTime[] {
+  const sums = new Map<string, { kernel: string; dispatches: number; microseconds: number }>();
+  for (const { kernel, ns } of times) {
+    const sum = sums.get(kernel) ?? { kernel, dispatches: 0, microseconds: 0 };
+    sum.dispatches++;
+    sum.microseconds += ns / 1000;
+    sums.set(kernel, sum);
+  }
+  return [...sums.values()].sort((a, b) => b.microseconds - a.microseconds);
+}
