@@ -7,9 +7,18 @@ import { unpackSparticuz } from "./sparticuz.ts";
 const LAUNCHER = `#!/bin/sh
 here=$(cd "$(dirname "$0")" && pwd)
 export LD_LIBRARY_PATH="$here/lib\${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+# NVIDIA's own entry for Vulkan needs GLVND and X11, which a bare server lacks. The driver's EGL library serves as well.
+if [ -z "$VK_DRIVER_FILES" ] && ldconfig -p | grep -q libEGL_nvidia && ! ldconfig -p | grep -q libGLdispatch; then
+  export VK_DRIVER_FILES="$here/lib/nvidia-egl-icd.json"
+fi
 export XDG_RUNTIME_DIR="\${XDG_RUNTIME_DIR:-/tmp}"
 exec "$here/node" "$here/app/dist/node/cli.js" "$@"
 `;
+
+const NVIDIA_EGL_DRIVER = JSON.stringify({
+  file_format_version: "1.0.0",
+  ICD: { library_path: "libEGL_nvidia.so.0", api_version: "1.3.0" },
+});
 
 const NAME = "sluice-gpu-linux-x64";
 
@@ -43,6 +52,7 @@ export async function bundleGpu(root: string, outFolder: string): Promise<{ path
   if (!swiftShader)
     throw new Error("The Vulkan loader comes from @sparticuz/chromium, which is not installed. Run npm ci.");
   await copyFile(join(swiftShader, "libvulkan.so.1"), join(folder, "lib/libvulkan.so.1"));
+  await writeFile(join(folder, "lib/nvidia-egl-icd.json"), NVIDIA_EGL_DRIVER);
   await writeFile(join(folder, "sluice"), LAUNCHER);
   await chmod(join(folder, "sluice"), 0o755);
 
