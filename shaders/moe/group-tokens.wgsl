@@ -2,7 +2,7 @@
 // ROWS for the grouped products. A workgroup per expert: it counts the pairs of all experts itself, so that it knows where
 // its own begin without waiting for the others.
 
-override WORKGROUP: u32 = 256u;
+override WORKGROUP: u32;
 override EXPERTS: u32;
 override TOP_K: u32;
 override ROWS: u32;

@@ -1,7 +1,9 @@
+import { invariant } from "../../../src/errors.ts";
 import { byIds, grouped } from "../../../src/ops/gpu/moe.ts";
 import { hostTensor } from "../../../src/reference/host-tensor.ts";
 import { experts as reference } from "../../../src/reference/moe.ts";
-import type { WeightFormat } from "../../../src/weights/format.ts";
+import { decodeRows } from "../../../src/weights/decode.ts";
+import type { WeightFormat, WeightRows } from "../../../src/weights/format.ts";
 import { type HarnessOptions, KernelHarness } from "../../support/kernel-harness.ts";
 import { normals, random } from "../../support/random.ts";
 import { makeWeight, writeRows } from "../dense/dense-cases.ts";
@@ -31,8 +33,11 @@ export const WAYS = { byIds, grouped } as const;
 /** Everything of a case that does not depend on the device: inputs, encoded weights, and what the definition gives. */
 export function prepare(shape: MoeCase) {
   const { tokens, experts, topK, inner, hidden, format, surplus = 0 } = shape;
-  const gateUp = makeWeight(format, experts * 2 * inner, hidden, 1);
-  const down = makeWeight(format, experts * hidden, inner, 2);
+  const isLarge = experts * inner * hidden > 4e6;
+  const make = (rows: number, columns: number, seed: number) =>
+    isLarge ? decoded(anyQ4(format, rows, columns, seed)) : makeWeight(format, rows, columns, seed);
+  const gateUp = make(experts * 2 * inner, hidden, 1);
+  const down = make(experts * hidden, inner, 2);
   const x = normals((tokens + surplus) * hidden, 3).fill(Number.NaN, tokens * hidden);
   const choose = shape.choose ?? anyExperts(experts, topK);
   const chosen = Array.from({ length: tokens }, (_, token) => choose(token)).flat();
@@ -83,4 +88,18 @@ function anyExperts(experts: number, topK: number): (token: number) => number[] 
     while (chosen.size < topK) chosen.add(Math.floor(next() ** 1.5 * experts));
     return [...chosen];
   };
+}
+
+/** Weights of a real size in q4, all codes equally likely; encoding so many would take long. */
+export function anyQ4(format: WeightFormat, rows: number, columns: number, seed: number): WeightRows {
+  invariant(format === "q4", `large weights in ${format}`);
+  const next = random(seed);
+  const words = Uint32Array.from({ length: (rows * columns) / 8 }, () => next() * 2 ** 32);
+  // f16 from 2^-7 to 2^-6.
+  const scales = Uint16Array.from({ length: (rows * columns) / 32 }, () => 0x2000 + next() * 0x400);
+  return { format, rows, columns, data: new Uint8Array(words.buffer), scales: new Uint8Array(scales.buffer) };
+}
+
+function decoded(encoded: WeightRows) {
+  return { encoded, values: decodeRows(encoded) };
 }

@@ -6,6 +6,7 @@ import { IN_PROMPT, processLogits, sampleToken } from "../../../src/reference/sa
 import { batchLayout } from "../../../src/runner/batch-buffer.ts";
 import { Sampler } from "../../../src/runner/sampler.ts";
 import { KernelHarness } from "../../support/kernel-harness.ts";
+import { normals } from "../../support/random.ts";
 
 export const sampling = (options: Partial<ResolvedSampling> = {}): ResolvedSampling => ({
   temperature: 1,
@@ -61,11 +62,7 @@ export class SamplingCase {
     const { vocabulary, usable = vocabulary, drawers, logits } = options;
     const maxSequences = drawers.length + 1;
     const harness = await KernelHarness.create({ limits: { maxSequences, maxTokens: 300 } });
-    const device = {
-      queue: harness.device.queue,
-      buffer: (label: string, bytes: number) => harness.buffer(label, new Uint32Array(bytes / 4)).gpu,
-    };
-    const sampler = new Sampler({ vocabulary, usable, maxSequences, device: device as unknown as Device });
+    const sampler = samplerOf(harness, { vocabulary, usable, maxSequences });
     drawers.forEach(({ sampling, prompt = [] }, s) => {
       sampler.set(s, sampling, prompt);
     });
@@ -149,3 +146,23 @@ export class SamplingCase {
 
 const around = (value: number, error: number): readonly number[] =>
   error > 0 ? [value, Math.max(0, value - error), Math.min(1 - 2 ** -24, value + error)] : [value];
+
+/** A sampler whose buffers are the harness's. */
+function samplerOf(
+  harness: KernelHarness,
+  sizes: { vocabulary: number; usable: number; maxSequences: number },
+): Sampler {
+  const device = {
+    queue: harness.device.queue,
+    buffer: (label: string, bytes: number) => harness.buffer(label, new Uint32Array(bytes / 4)).gpu,
+  };
+  return new Sampler({ ...sizes, device: device as unknown as Device });
+}
+
+/** Records drawing for one sequence from normal logits, for a bench. */
+export function samplingRecord(harness: KernelHarness, vocabulary: number, options: Partial<ResolvedSampling>): void {
+  const sampler = samplerOf(harness, { vocabulary, usable: vocabulary, maxSequences: 1 });
+  sampler.set(0, sampling(options), []);
+  harness.writeBatch([{ tokens: [0], position: 0, slot: 0, blocks: [0] }]);
+  sampler.record(harness.context, harness.input("logits", 1, vocabulary, normals(vocabulary, 2, 3)));
+}
