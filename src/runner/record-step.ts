@@ -3,6 +3,8 @@ import { Recorder } from "../gpu/recorder.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
 import { forward, logits } from "../models/qwen3-next/model.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
+import { DecodeOps } from "../ops/gpu/decode/decode-ops.ts";
+import { canFuse } from "../ops/gpu/decode/fused.ts";
 import { GpuOps } from "../ops/gpu/gpu-ops.ts";
 import { batchConstants } from "./batch-buffer.ts";
 import type { RunnerParts } from "./memory-plan.ts";
@@ -31,7 +33,8 @@ export function recordStep(
   const { states, batch: batchBuffer, rope, sampler } = parts;
   const recorder = new Recorder(profile, batchConstants(batchBuffer.limits));
   const context = { recorder, batchBuffer, rope };
-  const ops = new GpuOps(context);
+  const isFused = kind === "decode" && rows === 1 && profile.fuseDecode && canFuse(profile);
+  const ops = isFused ? new DecodeOps(context) : new GpuOps(context);
   const batch = {
     maxTokens: rows,
     maxSequences: batchBuffer.limits.maxSequences,
@@ -50,7 +53,7 @@ export function recordStep(
   if (kind === "prefill" || kind === "routing") return { recorder, logits: undefined, hidden, experts };
 
   const sampled = kind === "sample" ? ops.lastRows(x, batch) : x;
-  const scores = recorder.retain(logits(ops, weights, sampled) as GpuTensor);
+  const scores = recorder.retain(ops.tensor(logits(ops, weights, sampled)));
   if (kind === "sample" || kind === "decode") sampler.record(context, scores);
   return { recorder, logits: scores, hidden, experts };
 }

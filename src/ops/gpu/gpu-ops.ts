@@ -1,7 +1,7 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { GpuBuffer, GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import type { Batch } from "../batch.ts";
-import type { AttentionShape, DeltaWeights, ExpertWeights, Norm, Ops, QueryKeyNorms, Routing } from "../ops.ts";
+import type { AttentionShape, DeltaWeights, ExpertWeights, Norm, Ops, QueryKeyNorms, Routing, Tensor } from "../ops.ts";
 import { appendKV, attention } from "./attention.ts";
 import { causalConv, gatedDelta } from "./delta.ts";
 import { embed, gatedRmsNorm, lastRows, mixExperts, rmsNorm, swiGlu } from "./dense.ts";
@@ -24,6 +24,11 @@ export class GpuOps implements Ops {
 
   constructor(context: GpuContext) {
     this.#gpu = context;
+  }
+
+  /** The tensor that a result stands for. */
+  tensor(value: Tensor): GpuTensor {
+    return value as GpuTensor;
   }
 
   embed(table: GpuWeight, batch: Batch): GpuTensor {

@@ -1,0 +1,89 @@
+// Causal convolution and gated delta rule for one token of one sequence. A subgroup takes four columns of S of one value
+// head, and convolves the channels that it needs itself, so nobody waits for anybody:
+//   a = Sᵀk, b = Sᵀq (of the old S);  d = β (v − e^g a);  o = e^g b + (q·k) d;  S ← e^g S + k dᵀ
+
+override KEY_HEADS: u32;
+override KEY_DIM: u32;
+override VALUE_DIM: u32;
+override RING: u32;
+override X_OFFSET: u32;
+override X_STRIDE: u32;
+
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;            // [q | k | v], a view
+@group(0) @binding(1) var<storage, read> gates: array<f32>;              // [b | a], a view
+@group(0) @binding(2) var<storage, read> negA: array<f32>;               // [VALUE_HEADS]
+@group(0) @binding(3) var<storage, read> dtBias: array<f32>;             // [VALUE_HEADS]
+@group(0) @binding(4) var<storage, read_write> state: array<vec4<f32>>;  // [slot][value head][value dim][key dim]
+@group(0) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;   // [slot][position mod RING][channel]
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;      // [value head, value dim]
+@group(0) @binding(8) var<storage, read> factors: array<vec4<f32>>;      // [channel], four taps each
+
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let position = positionAt(0u);
+  if (tokenCount() == 0u || position == INACTIVE) { return; }
+  let lane = thread % LANES;
+  let columns = group.x * TEAMS + thread / LANES;  // which four
+  if (4u * columns >= VALUE_DIM) { return; }
+  let head = group.y;
+  let keyHead = head / (VALUE_HEADS / KEY_HEADS);
+  let keys = KEY_DIM / 4u;
+  let values = VALUE_DIM / 4u;
+  let slot = stateSlot(0u);
+  let column = ((slot * VALUE_HEADS + head) * VALUE_DIM + 4u * columns) * keys;
+
+  var S: array<mat4x4<f32>, PARTS>;
+  for (var p = 0u; p < PARTS; p++) {
+    let at = column + min(p * LANES + lane, keys - 1u);
+    for (var c = 0u; c < 4u; c++) { S[p][c] = state[at + c * keys]; }
+  }
+  // One thread stores each input: these columns' own, and a key head's where its first value head begins.
+  let first = columns == 0u && head % (VALUE_HEADS / KEY_HEADS) == 0u;
+  let v = convolved(2u * KEY_HEADS * keys + head * values + columns, slot, position, lane == 0u);
+  var k: array<vec4<f32>, PARTS>;
+  var a = vec4<f32>();
+  var b = vec4<f32>();
+  var products = vec3<f32>();  // k·k, q·q, q·k
+  for (var p = 0u; p < PARTS; p++) {
+    let i = p * LANES + lane;
+    let isInside = i < keys;
+    let channel = keyHead * keys + min(i, keys - 1u);
+    let keep = select(0.0, 1.0, isInside);
+    let q = keep * convolved(channel, slot, position, first && isInside);
+    k[p] = keep * convolved(KEY_HEADS * keys + channel, slot, position, first && isInside);
+    if (position == 0u) { S[p] = mat4x4<f32>(); }
+    a += k[p] * S[p];
+    b += q * S[p];
+    products += vec3<f32>(dot(k[p], k[p]), dot(q, q), dot(q, k[p]));
+  }
+  a = subgroupAdd(a);
+  b = subgroupAdd(b);
+  products = subgroupAdd(products);
+  let keyScale = inverseSqrt(products.x + 1e-6);
+  let queryScale = inverseSqrt((products.y + 1e-6) * f32(KEY_DIM));
+  let decay = exp(logDecay(0u, head));
+  let d = writeStrength(0u, head) * (v - (decay * keyScale) * a);
+  if (lane == 0u) { y[head * values + columns] = (decay * queryScale) * b + (queryScale * keyScale * products.z) * d; }
+  let correction = keyScale * d;
+  for (var p = 0u; p < PARTS; p++) {
+    let i = p * LANES + lane;
+    if (i < keys) {
+      for (var c = 0u; c < 4u; c++) { state[column + i + c * keys] = decay * S[p][c] + k[p] * correction[c]; }
+    }
+  }
+}
+
+// Four channels after the convolution and SiLU; their new inputs go into the ring if `isKept`.
+fn convolved(channel: u32, slot: u32, position: u32, isKept: bool) -> vec4<f32> {
+  let channels = (2u * KEY_HEADS * KEY_DIM + VALUE_HEADS * VALUE_DIM) / 4u;
+  let newest = x[X_OFFSET / 4u + channel];
+  var older: array<vec4<f32>, 3>;
+  for (var back = 1u; back <= 3u; back++) {
+    let input = ring[(slot * RING + (position + RING - back) % RING) * channels + channel];
+    older[back - 1u] = select(vec4<f32>(), input, back <= position);
+  }
+  if (isKept) { ring[(slot * RING + position % RING) * channels + channel] = newest; }
+  let taps = transpose(mat4x4<f32>(factors[4u * channel], factors[4u * channel + 1u], factors[4u * channel + 2u], factors[4u * channel + 3u]));
+  let sum = taps[0] * older[2] + taps[1] * older[1] + taps[2] * older[0] + taps[3] * newest;
+  return sum / (1.0 + exp(min(-sum, vec4<f32>(80.0))));
+}

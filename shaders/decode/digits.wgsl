@@ -1,0 +1,43 @@
+// Activations as integers, for products with packed weights: 32 neighbours share a scale, and each is two signed digits,
+//   x ≈ scale · (256 high + low)
+// which keeps 16 bits of the largest. A workgroup stages them once.
+
+struct Block { eights: array<vec4<u32>, 4>, scale: f32, shift: f32 }
+
+// [eight of a block][block]: high digits of two fours, then low digits.
+var<workgroup> digits: array<vec4<u32>, 4u * BLOCKS>;
+// [block]: the scale, and 8 times the sum of the integers where weights are nibbles with a zero point of 8.
+var<workgroup> scales: array<vec2<f32>, BLOCKS>;
+
+// The elements of eight `index`, for all threads at once: neighbours in fours make a block. `factor` multiplies its scale.
+fn stageDigits(index: u32, x: mat2x4<f32>, factor: f32) {
+  let sizes = max(abs(x[0]), abs(x[1]));
+  var largest = max(max(sizes.x, sizes.y), max(sizes.z, sizes.w));
+  largest = max(largest, subgroupShuffleXor(largest, 1u));
+  largest = max(largest, subgroupShuffleXor(largest, 2u));
+  // Below that the reciprocal would overflow.
+  let inverse = select(0.0, 32512.0 / max(largest, 1e-30), largest > 1e-30);
+  let p = vec4<i32>(round(x[0] * inverse));
+  let q = vec4<i32>(round(x[1] * inverse));
+  let pHigh = (p + 128) >> vec4<u32>(8u);
+  let qHigh = (q + 128) >> vec4<u32>(8u);
+  let pLow = p - 256 * pHigh;
+  let qLow = q - 256 * qHigh;
+  let both = p + q;
+  var sum = both.x + both.y + both.z + both.w;
+  sum += subgroupShuffleXor(sum, 1u);
+  sum += subgroupShuffleXor(sum, 2u);
+  if (index >= 4u * BLOCKS) { return; }
+  let block = index / 4u;
+  digits[(index % 4u) * BLOCKS + block] = vec4<u32>(packDigits(pHigh, qHigh), packDigits(pLow, qLow));
+  if (index % 4u == 0u) { scales[block] = vec2<f32>(largest / 32512.0 * factor, 8.0 * f32(sum)); }
+}
+
+fn stagedBlock(block: u32) -> Block {
+  let scale = scales[block];
+  return Block(
+    array<vec4<u32>, 4>(digits[block], digits[BLOCKS + block], digits[2u * BLOCKS + block], digits[3u * BLOCKS + block]),
+    scale.x,
+    scale.y,
+  );
+}

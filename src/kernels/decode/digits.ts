@@ -1,0 +1,10 @@
+import common from "../../../shaders/decode/digits.wgsl?raw";
+import q4 from "../../../shaders/decode/digits-q4.wgsl?raw";
+import q8 from "../../../shaders/decode/digits-q8.wgsl?raw";
+import type { Fragment } from "../../gpu/shader.ts";
+
+/** Activations as pairs of signed bytes and their products with packed weights. Needs `sizes` LANES, BLOCKS. */
+export const digits: Readonly<Record<"q4" | "q8", Fragment>> = {
+  q4: { name: "digits-q4", source: `${common}\n${q4}` },
+  q8: { name: "digits-q8", source: `${common}\n${q8}` },
+};

@@ -1,0 +1,269 @@
+import { invariant } from "../../../errors.ts";
+import type { DeviceProfile } from "../../../gpu/profile.ts";
+import type { GpuTensor, GpuWeight } from "../../../gpu/resources.ts";
+import { convDelta } from "../../../kernels/decode/conv-delta.ts";
+import { decodeDown, decodeGateUp } from "../../../kernels/decode/experts.ts";
+import { inputs } from "../../../kernels/decode/inputs.ts";
+import { MAX_PARTS, product as productKernel, productParts } from "../../../kernels/decode/product.ts";
+import { sizes } from "../../../kernels/decode/sizes.ts";
+import { isQuantized } from "../../../weights/format.ts";
+import type { DeltaWeights, ExpertWeights, Norm } from "../../ops.ts";
+import type { GpuContext } from "../gpu-ops.ts";
+import { CONV_RING, type GpuRecurrentState } from "../state.ts";
+
+/** Whether a device runs the kernels of this folder: subgroups of one size, integer dot products, ten buffers to a shader. */
+export const canFuse = (p: DeviceProfile): boolean =>
+  p.subgroups && p.packedDot && p.subgroupMinSize === p.subgroupMaxSize && p.subgroupMaxSize >= 8 && p.maxBuffers >= 10;
+
+/** What a product makes of its input while it reads it. */
+export type Input =
+  | { readonly kind: "plain"; readonly x: GpuTensor }
+  | { readonly kind: "rmsNorm"; readonly x: GpuTensor; readonly norm: Norm<GpuWeight> }
+  | { readonly kind: "gatedRmsNorm"; readonly x: GpuTensor; readonly gate: GpuTensor; readonly norm: Norm<GpuWeight> };
+
+/** Subgroups of a workgroup. */
+const TEAMS = 8;
+
+/** input · Wᵀ (+ plus) of one row for each weight, in one dispatch. */
+export function product(
+  { recorder }: GpuContext,
+  input: Input,
+  weights: readonly GpuWeight[],
+  plus?: GpuTensor,
+): GpuTensor[] {
+  const { x } = input;
+  const lanes = recorder.profile.subgroupMaxSize;
+  const blocks = x.columns / 32;
+  const total = weights.reduce((sum, w) => sum + w.rows, 0);
+  const y = recorder.tensor(weights[0].label, 1, total);
+  const rowsPerTeam = rowsFor(weights[0].rows, recorder.profile);
+  const constants: Record<string, number> = {};
+  let groups = 0;
+  let start = 0;
+  weights.forEach((w, p) => {
+    constants[`ROWS${p}`] = w.rows;
+    constants[`START${p}`] = start;
+    constants[`GROUPS${p}`] = Math.ceil(w.rows / (TEAMS * (isQuantized(w.format) ? rowsPerTeam : 1)));
+    start += w.rows;
+    groups += constants[`GROUPS${p}`];
+  });
+  const fixed = {
+    lanes,
+    teams: TEAMS,
+    workgroup: TEAMS * lanes,
+    blocks,
+    steps: Math.ceil(blocks / lanes),
+    plainSteps: Math.ceil((4 * blocks) / lanes),
+    rounds: Math.ceil((4 * blocks) / (TEAMS * lanes)),
+    rowsPerTeam,
+  };
+  productKernel(recorder, {
+    uses: [
+      sizes(fixed),
+      inputs[input.kind],
+      ...productParts(
+        weights.map((w) => w.format),
+        plus !== undefined,
+      ),
+    ],
+    buffers: {
+      x,
+      y,
+      ...(input.kind !== "plain" && { factor: input.norm.weight }),
+      ...(input.kind === "gatedRmsNorm" && { gate: input.gate }),
+      ...(plus && { plus }),
+      ...Object.fromEntries(weights.map((w, p) => [`weight${p}`, w])),
+    },
+    constants: {
+      COLUMNS: x.columns,
+      ...constants,
+      ...(input.kind !== "plain" && { EPS: input.norm.eps }),
+      ...(input.kind === "gatedRmsNorm" && { HEAD_DIM: input.norm.weight.columns }),
+    },
+    grid: [groups],
+  });
+  let from = 0;
+  return weights.map((w) => {
+    const view = { ...y, columns: w.rows, offset: from };
+    from += w.rows;
+    return view;
+  });
+}
+
+/** Rows of a subgroup: as few as keep the number of workgroups to what a large GPU runs at once. */
+function rowsFor(rows: number, _profile: DeviceProfile): number {
+  if (rows >= 8192) return 4;
+  return rows >= 4096 ? 2 : 1;
+}
+
+/** Whether these weights can share a dispatch with `input`. */
+export function canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean {
+  const { x } = input;
+  const packed = new Set(weights.map((w) => w.format).filter(isQuantized));
+  const bytes = x.columns * 4 * 2;
+  const isHeadFit =
+    input.kind !== "gatedRmsNorm" ||
+    (isPowerOfTwo(input.norm.weight.columns / 8) &&
+      input.norm.weight.columns >= 32 &&
+      input.norm.weight.columns / 8 <= profile.subgroupMaxSize &&
+      input.gate.offset % 4 === 0);
+  return (
+    x.rows === 1 &&
+    x.offset % 4 === 0 &&
+    x.columns % 32 === 0 &&
+    weights.length <= MAX_PARTS &&
+    packed.size <= 1 &&
+    bytes <= profile.maxWorkgroupBytes - 1024 &&
+    isHeadFit
+  );
+}
+
+export interface DeltaParts {
+  readonly x: GpuTensor;
+  readonly factors: GpuWeight;
+  readonly gates: GpuTensor;
+  readonly delta: DeltaWeights<GpuWeight>;
+  readonly state: GpuRecurrentState;
+}
+
+export const canConvDelta = ({ x, factors, delta: { shape } }: DeltaParts): boolean =>
+  x.rows === 1 &&
+  x.offset % 4 === 0 &&
+  factors.format === "f32" &&
+  shape.convTaps === 4 &&
+  factors.columns === 4 &&
+  shape.keyDim % 4 === 0 &&
+  shape.valueDim % 4 === 0;
+
+/** Convolution and delta rule of one token: [1, Hv·dv]. */
+export function convGatedDelta(
+  { recorder, batchBuffer }: GpuContext,
+  { x, factors, gates, delta, state }: DeltaParts,
+): GpuTensor {
+  const { keyHeads, valueHeads, keyDim, valueDim } = delta.shape;
+  const lanes = recorder.profile.subgroupMaxSize;
+  const y = recorder.tensor("gated-delta", 1, valueHeads * valueDim);
+  convDelta(recorder, {
+    uses: [sizes({ lanes, teams: TEAMS, workgroup: TEAMS * lanes, parts: Math.ceil(keyDim / 4 / lanes) })],
+    buffers: {
+      x,
+      gates,
+      negA: delta.negA,
+      dtBias: delta.dtBias,
+      state: state.delta,
+      ring: state.conv,
+      y,
+      factors,
+      batch: batchBuffer,
+    },
+    constants: {
+      KEY_HEADS: keyHeads,
+      VALUE_HEADS: valueHeads,
+      KEY_DIM: keyDim,
+      VALUE_DIM: valueDim,
+      RING: CONV_RING,
+    },
+    grid: [Math.ceil(valueDim / (4 * TEAMS)), valueHeads],
+  });
+  return y;
+}
+
+/** A sparse layer's inputs: `siblings` are the products of its normed input, which share a tensor. */
+export interface ExpertParts {
+  readonly x: GpuTensor;
+  readonly norm: Norm<GpuWeight>;
+  readonly experts: ExpertWeights<GpuWeight>;
+  readonly logits: GpuTensor;
+  readonly sharedGateUp: GpuTensor;
+  readonly sharedGate: GpuTensor;
+  readonly sharedDown: GpuWeight;
+  readonly residual: GpuTensor;
+}
+
+export function canMixExperts(
+  {
+    x,
+    experts: { gateUp, down, topK },
+    sharedDown,
+    residual,
+  }: Omit<ExpertParts, "logits" | "sharedGateUp" | "sharedGate">,
+  profile: DeviceProfile,
+): boolean {
+  const innerBlocks = topK * down.columns + sharedDown.columns;
+  return (
+    x.rows === 1 &&
+    x.offset % 4 === 0 &&
+    residual.offset === 0 &&
+    [gateUp, down, sharedDown].every((w) => w.format === "q4") &&
+    innerBlocks * 2.5 <= profile.maxWorkgroupBytes - 1024
+  );
+}
+
+/** Routing, experts, shared expert, mix and residual of one token: [1, H]. */
+export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): GpuTensor {
+  const { x, norm, experts, logits, sharedGateUp, sharedGate, sharedDown, residual } = parts;
+  const { gateUp, down, topK } = experts;
+  const { profile } = recorder;
+  invariant(sharedGateUp.scratch === sharedGate.scratch, "the shared expert's parts lie apart");
+  const lanes = profile.subgroupMaxSize;
+  const inner = down.columns;
+  const pairs = 2;
+  const hidden = recorder.tensor("expert hidden", topK, inner);
+  const routing = recorder.tensor("expert routing", 1, 2 * topK);
+  const blocks = x.columns / 32;
+  const common = { lanes, topK };
+  decodeGateUp(recorder, {
+    uses: [
+      sizes({
+        ...common,
+        teams: TEAMS,
+        workgroup: TEAMS * lanes,
+        blocks,
+        steps: Math.ceil(blocks / lanes),
+        rounds: Math.ceil((4 * blocks) / (TEAMS * lanes)),
+        pairs,
+        share: Math.ceil(experts.experts / lanes),
+      }),
+    ],
+    buffers: { x, factor: norm.weight, logits, hidden, routing, weight: gateUp },
+    constants: { COLUMNS: x.columns, INNER: inner, EXPERTS: experts.experts, EPS: norm.eps },
+    grid: [Math.ceil(inner / (TEAMS * pairs)), topK],
+  });
+  const y = recorder.tensor("mix-experts", 1, x.columns);
+  const downBlocks = (topK * inner + sharedDown.columns) / 32;
+  const teams = Math.min(16, Math.floor(profile.maxInvocations / lanes));
+  const rowsPerTeam = 1;
+  decodeDown(recorder, {
+    uses: [
+      sizes({
+        ...common,
+        teams,
+        workgroup: teams * lanes,
+        blocks: downBlocks,
+        steps: Math.ceil(downBlocks / lanes),
+        rounds: Math.ceil((4 * downBlocks) / (teams * lanes)),
+        rowsPerTeam,
+      }),
+    ],
+    buffers: {
+      hidden,
+      routing,
+      residual,
+      siblings: { ...sharedGate, offset: 0 },
+      y,
+      weight: down,
+      sharedWeight: sharedDown,
+    },
+    constants: {
+      COLUMNS: x.columns,
+      INNER: inner,
+      SHARED_INNER: sharedDown.columns,
+      SHARED_AT: sharedGateUp.offset,
+      GATE_AT: sharedGate.offset,
+    },
+    grid: [Math.ceil(x.columns / (teams * rowsPerTeam))],
+  });
+  return y;
+}
+
+const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n));
