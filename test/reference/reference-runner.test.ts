@@ -1,27 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { ResolvedSampling, Runner } from "../../src/engine/runner.ts";
-import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
-import { parseConfig } from "../../src/models/qwen3-next/config.ts";
-import { FolderSource } from "../../src/platform/node/folder-source.ts";
-import { ReferenceRunner } from "../../src/reference/reference-runner.ts";
-import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
 import { expectClose } from "../support/compare.ts";
 import { readGolden } from "../support/golden.ts";
-import { fixtureFolder } from "../support/reference-model.ts";
-
-const GREEDY: ResolvedSampling = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  seed: 0,
-  logitBias: new Map(),
-  stopIds: [],
-  maxTokens: 24,
-};
+import { GREEDY } from "../support/greedy.ts";
+import { fixtureFolder, openReferenceRunner } from "../support/reference-model.ts";
 
 describe.each(["qwen3-next-tiny", "qwen3.5-dense-tiny"])("%s", (fixture) => {
   it("continues as the golden run, and scores what it scores", async () => {
@@ -111,20 +93,7 @@ describe("ReferenceRunner", async () => {
   });
 });
 
-async function open(fixture: string, quantization: "auto" | "q4" = "auto"): Promise<ReferenceRunner> {
-  const checkpoint = await openCheckpoint(await FolderSource.open(fixtureFolder(fixture)));
-  const config = parseConfig(checkpoint.config);
-  const runner = await ReferenceRunner.load(bindWeights(config, checkpoint), {
-    config,
-    quantization,
-    maxContext: 1024,
-    maxBatchTokens: 256,
-    snapshots: 1,
-    usableVocabulary: config.vocabularySize,
-  });
-  await checkpoint.close();
-  return runner;
-}
+const open = (fixture: string, quantization?: "q4") => openReferenceRunner(fixtureFolder(fixture), { quantization });
 
 const blocks = (runner: Runner) => Array.from({ length: runner.limits.blocks }, (_, i) => i);
 

@@ -1,4 +1,5 @@
 import type { Quantization } from "../../src/api/types.ts";
+import type { Runner } from "../../src/engine/runner.ts";
 import { Device } from "../../src/gpu/device.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../src/models/qwen3-next/config.ts";
@@ -53,4 +54,4 @@ export async function loadGpuModel(checkpoint: Checkpoint, options: GpuModelOpti
 }
 
 /** The blocks of a runner with one sequence: all of them. */
-export const allBlocks = (runner: ModelRunner): number[] => Array.from({ length: runner.limits.blocks }, (_, i) => i);
+export const allBlocks = (runner: Runner): number[] => Array.from({ length: runner.limits.blocks }, (_, i) => i);

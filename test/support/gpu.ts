@@ -24,6 +24,11 @@ export function testDevice(kind: "full" | "basic" = "full"): Promise<TestDevice>
   return devices[kind];
 }
 
+/** Features of the adapter under test. */
+export async function adapterFeatures(): Promise<ReadonlySet<string>> {
+  return new Set((await openGpu({ adapter: testAdapterName })).adapter.features);
+}
+
 afterEach(async () => {
   // Errors of work that was submitted last arrive after it.
   await Promise.all(Object.values(devices).map(async (opened) => (await opened)?.device.queue.onSubmittedWorkDone()));

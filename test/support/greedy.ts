@@ -1,4 +1,4 @@
-import type { ResolvedSampling } from "../../src/engine/runner.ts";
+import type { ResolvedSampling, Runner, Sampled } from "../../src/engine/runner.ts";
 
 /** The likeliest token each time, 24 of them, whatever they are. */
 export const GREEDY: ResolvedSampling = {
@@ -14,3 +14,33 @@ export const GREEDY: ResolvedSampling = {
   stopIds: [],
   maxTokens: 24,
 };
+
+export interface GreedyOptions {
+  /** Lengths of the prompt at which a step ends, ascending; one also ends where the runner takes no more. */
+  readonly cuts?: readonly number[];
+  readonly maxTokens?: number;
+}
+
+/** What a runner gives greedily after a prompt, without an engine. */
+export async function greedyReply(
+  runner: Runner,
+  prompt: readonly number[],
+  { cuts = [], maxTokens = GREEDY.maxTokens }: GreedyOptions = {},
+): Promise<number[]> {
+  runner.setSampling({ ...GREEDY, maxTokens }, prompt);
+  const blocks = Array.from({ length: runner.limits.blocks }, (_, i) => i);
+  let sampled: Sampled | undefined;
+  for (let position = 0; position < prompt.length; ) {
+    const cut = cuts.find((length) => length > position) ?? prompt.length;
+    const end = Math.min(cut, position + runner.limits.maxBatchTokens);
+    const step = { tokens: prompt.slice(position, end), position, slot: 0, blocks };
+    sampled = await runner.prefill(step, { sample: end === prompt.length });
+    position = end;
+  }
+  const reply: number[] = [];
+  while (sampled) {
+    reply.push(sampled.token);
+    sampled = await runner.decode();
+  }
+  return reply;
+}

@@ -1,4 +1,5 @@
 import { fileURLToPath } from "node:url";
+import type { Quantization } from "../../src/api/types.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { type ModelConfig, parseConfig } from "../../src/models/qwen3-next/config.ts";
 import { forward, logits, type Trace } from "../../src/models/qwen3-next/model.ts";
@@ -9,6 +10,7 @@ import { type HostBatch, hostBatch, type SequenceTokens } from "../../src/refere
 import { hostKVCache, hostRecurrentState } from "../../src/reference/host-state.ts";
 import { type HostTensor, type HostWeight, loadHostWeight } from "../../src/reference/host-tensor.ts";
 import { ReferenceOps } from "../../src/reference/reference-ops.ts";
+import { ReferenceRunner } from "../../src/reference/reference-runner.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
 import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
 
@@ -31,6 +33,27 @@ export async function openReferenceModel(folder: string): Promise<ReferenceModel
 export async function loadReferenceModel(checkpoint: Checkpoint): Promise<ReferenceModel> {
   const config = parseConfig(checkpoint.config);
   return { config, weights: await mapWeights(bindWeights(config, checkpoint), (leaf) => loadHostWeight(leaf)) };
+}
+
+/** The runner on the reference ops. */
+export async function openReferenceRunner(
+  folder: string,
+  { quantization = "auto" }: { readonly quantization?: Quantization } = {},
+): Promise<ReferenceRunner> {
+  const checkpoint = await openCheckpoint(await FolderSource.open(folder));
+  try {
+    const config = parseConfig(checkpoint.config);
+    return await ReferenceRunner.load(bindWeights(config, checkpoint), {
+      config,
+      quantization,
+      maxContext: 1024,
+      maxBatchTokens: 256,
+      snapshots: 1,
+      usableVocabulary: config.vocabularySize,
+    });
+  } finally {
+    await checkpoint.close();
+  }
 }
 
 export interface ReferenceSessionOptions {
