@@ -1,6 +1,5 @@
 // The largest logit of a workgroup, the lowest id that has it, and whether all logits were finite.
 
-const WORKGROUP = 256u;
 const LOWEST = -3.0e38;
 
 var<workgroup> best: array<f32, WORKGROUP>;

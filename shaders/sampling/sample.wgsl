@@ -18,8 +18,10 @@ const UNIT = 2147483648.0;
 const EVERY = 0xffffffffu;
 // Segments in a group of process-logits.
 const PER_GROUP = 8u * WORKGROUP / SEGMENT;
-const MAX_HOT = 256u;
-const MAX_LISTED = 1024u;
+const MAX_HOT = WORKGROUP;
+const MAX_LISTED = 4u * WORKGROUP;
+// A thread to each value of a digit.
+const DIGIT_BITS = firstTrailingBit(WORKGROUP);
 
 // Logits to choose from: all of a sequence's, its segments' maxima, or the list.
 struct Choice { kind: u32, base: u32, count: u32 }
@@ -33,11 +35,10 @@ struct Threshold { key: u32, ties: u32 }
 
 const NO_THRESHOLD = Threshold(0u, EVERY);
 
-var<workgroup> histogram: array<atomic<u32>, 256>;
+var<workgroup> histogram: array<atomic<u32>, WORKGROUP>;
 var<workgroup> sharedWord: u32;
 var<workgroup> sharedRest: u32;
 var<workgroup> sums: array<f32, WORKGROUP>;
-var<workgroup> scan: array<u32, WORKGROUP>;
 var<workgroup> hot: array<u32, MAX_HOT>;
 var<workgroup> listed: array<f32, MAX_LISTED>;
 var<workgroup> listedId: array<u32, MAX_LISTED>;
@@ -70,23 +71,6 @@ fn total(value: f32, lane: u32) -> f32 {
   return sums[0];
 }
 
-// The sum over lanes 0 … lane; scan[WORKGROUP - 1] is then the whole.
-fn runningSum(value: u32, lane: u32) -> u32 {
-  var sum = value;
-  workgroupBarrier();
-  scan[lane] = sum;
-  for (var step = 1u; step < WORKGROUP; step *= 2u) {
-    workgroupBarrier();
-    var before = 0u;
-    if (lane >= step) { before = scan[lane - step]; }
-    workgroupBarrier();
-    sum += before;
-    scan[lane] = sum;
-  }
-  workgroupBarrier();
-  return sum;
-}
-
 // What a logit weighs where thresholds count units of probability. Scale 0 stands for counting logits.
 fn weightOf(value: f32, top: f32, scale: f32) -> u32 {
   if (scale == 0.0) { return 1u; }
@@ -98,35 +82,35 @@ fn threshold(choice: Choice, lane: u32, limit: Threshold, wanted: u32, top: f32,
   var prefix = 0u;
   var mask = 0u;
   var rest = wanted;
-  for (var digit = 0u; digit < 4u; digit++) {
-    let shift = 24u - 8u * digit;
+  for (var digit = 1u; digit <= 32u / DIGIT_BITS; digit++) {
+    let shift = 32u - DIGIT_BITS * digit;
     workgroupBarrier();
     atomicStore(&histogram[lane], 0u);
     workgroupBarrier();
     // Ties beyond the limit must not count, so they are not counted one by one.
     if (lane == 0u && limit.ties != EVERY && (limit.key & mask) == prefix) {
-      atomicAdd(&histogram[(limit.key >> shift) & 255u], limit.ties * weightOf(valueOf(limit.key), top, scale));
+      atomicAdd(&histogram[(limit.key >> shift) & (WORKGROUP - 1u)], limit.ties * weightOf(valueOf(limit.key), top, scale));
     }
     for (var i = lane; i < choice.count; i += WORKGROUP) {
       let value = logitAt(choice, i);
       let key = keyOf(value);
       if (key > limit.key && (key & mask) == prefix) {
-        atomicAdd(&histogram[(key >> shift) & 255u], weightOf(value, top, scale));
+        atomicAdd(&histogram[(key >> shift) & (WORKGROUP - 1u)], weightOf(value, top, scale));
       }
     }
     workgroupBarrier();
-    let bin = 255u - lane;
+    let bin = WORKGROUP - 1u - lane;
     let amount = atomicLoad(&histogram[bin]);
     let reached = runningSum(amount, lane);
     // Rounding may leave the whole short of what is wanted.
-    let goal = min(rest, scan[WORKGROUP - 1u]);
+    let goal = min(rest, runningSums[WORKGROUP - 1u]);
     if (reached >= goal && reached - amount < goal) {
       sharedWord = prefix | (bin << shift);
       sharedRest = goal - (reached - amount);
     }
     prefix = workgroupUniformLoad(&sharedWord);
     rest = workgroupUniformLoad(&sharedRest);
-    mask |= 255u << shift;
+    mask |= (WORKGROUP - 1u) << shift;
   }
   let each = max(1u, weightOf(valueOf(prefix), top, scale));
   return Threshold(prefix, max(1u, (rest + each - 1u) / each));
@@ -151,7 +135,7 @@ fn shortlist(sequence: u32, lane: u32, topK: u32) -> Choice {
   var mine = 0u;
   for (var i = lane * run; i < end; i++) { mine += u32(keyOf(logitAt(segments, i)) >= lowest); }
   var position = runningSum(mine, lane) - mine;
-  let hotCount = workgroupUniformLoad(&scan[WORKGROUP - 1u]);
+  let hotCount = workgroupUniformLoad(&runningSums[WORKGROUP - 1u]);
   if (hotCount > MAX_HOT) { return everything; }
   for (var i = lane * run; i < end; i++) {
     if (keyOf(logitAt(segments, i)) >= lowest) {
@@ -169,7 +153,7 @@ fn shortlist(sequence: u32, lane: u32, topK: u32) -> Choice {
     if (id < VOCABULARY) { mine += u32(keyOf(logitAt(everything, id)) >= lowest); }
   }
   position = runningSum(mine, lane) - mine;
-  let count = workgroupUniformLoad(&scan[WORKGROUP - 1u]);
+  let count = workgroupUniformLoad(&runningSums[WORKGROUP - 1u]);
   if (count > MAX_LISTED) { return everything; }
   for (var i = lane * share; i < last; i++) {
     let id = hot[i / SEGMENT] * SEGMENT + i % SEGMENT;

@@ -2,7 +2,7 @@ import type { ResolvedSampling, Sampled } from "../engine/runner.ts";
 import type { Device } from "../gpu/device.ts";
 import type { GpuBuffer, GpuTensor } from "../gpu/resources.ts";
 import { advance } from "../kernels/sampling/advance.ts";
-import { SEGMENT } from "../kernels/sampling/best-token.ts";
+import { logitsPerGroup, SEGMENT } from "../kernels/sampling/best-token.ts";
 import { processLogits } from "../kernels/sampling/process-logits.ts";
 import { sample } from "../kernels/sampling/sample.ts";
 import type { GpuContext } from "../ops/gpu/gpu-ops.ts";
@@ -65,9 +65,10 @@ export class Sampler {
     const { params, counts, bias, results } = this;
     const VOCABULARY = this.#vocabulary;
     const processed = recorder.tensor("processed logits", logits.rows, VOCABULARY);
-    const groups = Math.ceil(VOCABULARY / LOGITS_PER_GROUP);
+    const perGroup = logitsPerGroup(recorder.profile);
+    const groups = Math.ceil(VOCABULARY / perGroup);
     const partials = recorder.tensor("logit partials", logits.rows, groups * 4);
-    const maxima = recorder.tensor("logit maxima", logits.rows, (groups * LOGITS_PER_GROUP) / SEGMENT);
+    const maxima = recorder.tensor("logit maxima", logits.rows, (groups * perGroup) / SEGMENT);
     processLogits(recorder, {
       buffers: { logits, params, counts, bias, processed, partials, maxima },
       constants: { VOCABULARY, GROUPS: groups },
@@ -98,9 +99,6 @@ export class Sampler {
     else this.#plainBias.delete(sequence);
   }
 }
-
-/** Logits that one workgroup of process-logits takes. */
-const LOGITS_PER_GROUP = 2048;
 
 /** Low enough that no logit comes back from it, and far from overflow. */
 const NEVER = -1e30;

@@ -8,5 +8,5 @@ export const groupTokens = defineKernel({
   source,
   uses: [batchFragment],
   buffers: ["ids", "pairs", "tiles", "batch"],
-  constants: ["EXPERTS", "TOP_K", "ROWS", "TILES"],
+  constants: ["WORKGROUP", "EXPERTS", "TOP_K", "ROWS", "TILES"],
 });

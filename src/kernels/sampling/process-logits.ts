@@ -3,7 +3,7 @@ import { defineKernel } from "../../gpu/kernel.ts";
 import { samplingFragment } from "../lib/sampling.ts";
 import { bestToken } from "./best-token.ts";
 
-/** Bias, penalties and temperature; 2048 logits to a workgroup. Grid: [GROUPS, sequences]. */
+/** Bias, penalties and temperature; `logitsPerGroup` to a workgroup. Grid: [GROUPS, sequences]. */
 export const processLogits = defineKernel({
   name: "process-logits",
   source,

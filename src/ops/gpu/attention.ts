@@ -1,10 +1,12 @@
 import { invariant } from "../../errors.ts";
+import { soloSubgroup } from "../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { appendKVKernel } from "../../kernels/attention/append-kv.ts";
 import { decodeAttentionKernel } from "../../kernels/attention/decode-attention.ts";
 import { kvRead, kvWrite } from "../../kernels/attention/kv-cache.ts";
 import { mergeAttentionKernel } from "../../kernels/attention/merge-attention.ts";
 import { PREFILL_ROWS, prefillAttentionKernel } from "../../kernels/attention/prefill-attention.ts";
+import { soloAttentionKernels } from "../../kernels/attention/solo-attention.ts";
 import { SPLIT_TILE } from "../../kernels/attention/splits.ts";
 import { reduceThreads } from "../../kernels/lib/reduce.ts";
 import type { Batch } from "../batch.ts";
@@ -57,6 +59,10 @@ export function attention(
   batch: Batch,
 ): GpuTensor {
   checkShape(shape);
+  const lanes = soloSubgroup(gpu.recorder.profile);
+  if (lanes && lanes >= 4 && shape.headDim % (8 * lanes) === 0) {
+    return soloAttention(gpu, lanes, queries, qkv, shape, cache, batch);
+  }
   const isShort = batch.kind === "decode" || queries.rows <= MAX_SINGLE_ROWS;
   return (isShort ? decodeAttention : prefillAttention)(gpu, queries, qkv, shape, cache, batch);
 }
@@ -92,14 +98,52 @@ function prefillAttention(
   return y;
 }
 
+/** Rows in subgroups that are workgroups: a token at a time over ranges of the context, or tiles over all of it. */
+function soloAttention(
+  gpu: GpuContext,
+  lanes: number,
+  queries: GpuTensor,
+  qkv: GpuTensor,
+  { queryHeads, keyValueHeads, headDim }: AttentionShape,
+  { format, keys, values }: GpuKVCache,
+  { kind, maxSequences }: Batch,
+): GpuTensor {
+  const { recorder, batchBuffer } = gpu;
+  const { MAX_BLOCKS, BLOCK } = recorder.globals;
+  const group = queryHeads / keyValueHeads;
+  const isSingle = kind === "decode" || queries.rows === 1;
+  const heads = ([4, 2, 1] as const).find((n) => group % n === 0) ?? 1;
+  const tokens = isSingle ? 1 : 8 / heads;
+  const tiles = isSingle ? queries.rows : Math.floor(queries.rows / tokens) + maxSequences;
+  // A CPU has a few cores to fill.
+  const splits = isSingle ? Math.min(8, Math.ceil((MAX_BLOCKS * BLOCK) / SPLIT_TILE)) : 1;
+  const sums = recorder.tensor("attention sums", queries.rows * queryHeads * splits, headDim);
+  const stats = recorder.tensor("attention stats", queries.rows * queryHeads * splits, 2);
+  soloAttentionKernels[isSingle ? heads : 8](recorder, {
+    uses: [kvRead[format]],
+    buffers: { queries, sums, stats, batch: batchBuffer, keys, values },
+    constants: {
+      WORKGROUP: lanes,
+      HEADS: heads,
+      GROUP: group,
+      KEY_VALUE_HEADS: keyValueHeads,
+      HEAD_DIM: headDim,
+      SPLITS: splits,
+    },
+    grid: [splits, queryHeads / heads, tiles],
+  });
+  return mergeAttention(gpu, { sums, stats, qkv }, { queryHeads, headDim, splits });
+}
+
 /** Every row by itself, its context cut into ranges that run side by side. */
 function decodeAttention(
-  { recorder, batchBuffer }: GpuContext,
+  gpu: GpuContext,
   queries: GpuTensor,
   qkv: GpuTensor,
   { queryHeads, keyValueHeads, headDim }: AttentionShape,
   { format, keys, values }: GpuKVCache,
 ): GpuTensor {
+  const { recorder, batchBuffer } = gpu;
   const { rows } = queries;
   const { MAX_BLOCKS, BLOCK } = recorder.globals;
   const group = queryHeads / keyValueHeads;
@@ -114,11 +158,19 @@ function decodeAttention(
     constants: { HEADS: heads, GROUP: group, KEY_VALUE_HEADS: keyValueHeads, HEAD_DIM: headDim, SPLITS: splits },
     grid: [splits, queryHeads / heads, rows],
   });
-  const y = recorder.tensor("attention", rows, queryHeads * headDim);
+  return mergeAttention(gpu, { sums, stats, qkv }, { queryHeads, headDim, splits });
+}
+
+function mergeAttention(
+  { recorder, batchBuffer }: GpuContext,
+  { sums, stats, qkv }: Record<"sums" | "stats" | "qkv", GpuTensor>,
+  { queryHeads, headDim, splits }: { queryHeads: number; headDim: number; splits: number },
+): GpuTensor {
+  const y = recorder.tensor("attention", qkv.rows, queryHeads * headDim);
   mergeAttentionKernel(recorder, {
     buffers: { sums, stats, qkv, y, batch: batchBuffer },
     constants: { QUERY_HEADS: queryHeads, HEAD_DIM: headDim, SPLITS: splits },
-    grid: [queryHeads, rows],
+    grid: [queryHeads, qkv.rows],
   });
   return y;
 }

@@ -1,5 +1,5 @@
 import { invariant } from "../../errors.ts";
-import type { DeviceProfile } from "../../gpu/profile.ts";
+import { type DeviceProfile, soloSubgroup } from "../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { convDecodeKernel } from "../../kernels/delta/conv-decode.ts";
 import { convPrefillKernel } from "../../kernels/delta/conv-prefill.ts";
@@ -71,7 +71,8 @@ export function gatedDelta(
   );
   const fitsChunks = keyDim % 8 === 0 && keyDim <= MAX_CHUNKED_KEY_DIM && valueDim % 16 === 0;
   const isLong = batch.kind === "prefill" && batch.maxTokens >= MIN_CHUNKED_TOKENS;
-  return (isLong && fitsChunks ? chunked : recurrent)(gpu, qkv, gates, delta, state, batch);
+  const isChunked = isLong && fitsChunks && !soloSubgroup(gpu.recorder.profile);
+  return (isChunked ? chunked : recurrent)(gpu, qkv, gates, delta, state, batch);
 }
 
 /** One token after the other, in one kernel. */

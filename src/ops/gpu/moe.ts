@@ -90,7 +90,13 @@ export const grouped: ExpertsOp = ({ recorder, batchBuffer: batch }, x, routing,
   const tiles = recorder.tensor("expert tiles", tileCount, 4);
   groupTokens(recorder, {
     buffers: { ids: routing.ids, pairs, tiles, batch },
-    constants: { EXPERTS: experts, TOP_K: topK, ROWS: kernels.rows, TILES: tileCount },
+    constants: {
+      WORKGROUP: recorder.profile.serialWorkgroups ? 16 : 256,
+      EXPERTS: experts,
+      TOP_K: topK,
+      ROWS: kernels.rows,
+      TILES: tileCount,
+    },
     grid: [experts],
   });
   const constants = { COLUMNS: x.columns, INNER: inner, TOP_K: topK };
