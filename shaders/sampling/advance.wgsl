@@ -5,7 +5,7 @@ override MAX_TOKENS: u32;
 override MAX_SEQUENCES: u32;
 
 @group(0) @binding(0) var<storage, read_write> batchState: array<u32>;
-@group(0) @binding(1) var<storage, read_write> results: array<u32>;  // [sequences, (token, status, finite, 0)]
+@group(0) @binding(1) var<storage, read_write> results: array<u32>;  // [sequences, (token, status, finite, logits drawn from)]
 @group(0) @binding(2) var<storage, read_write> params: array<u32>;   // [sequences, PARAM_WORDS]
 
 const BATCH_HEADER = 8u;

@@ -11,15 +11,16 @@ override GROUPS: u32;
 @group(0) @binding(1) var<storage, read> partials: array<u32>;        // [sequences, GROUPS, (max, its id, finite, 0)]
 @group(0) @binding(2) var<storage, read> params: array<u32>;          // [sequences, PARAM_WORDS]
 @group(0) @binding(3) var<storage, read_write> counts: array<u32>;    // [sequences, VOCABULARY]
-@group(0) @binding(4) var<storage, read_write> results: array<u32>;   // [sequences, (token, status, finite, 0)]
+@group(0) @binding(4) var<storage, read_write> results: array<u32>;   // [sequences, (token, status, finite, logits drawn from)]
 @group(0) @binding(6) var<storage, read> maxima: array<f32>;          // [sequences, GROUPS · PER_GROUP]
 
 const UNIT = 2147483648.0;
 const EVERY = 0xffffffffu;
 // Segments in a group of process-logits.
 const PER_GROUP = 8u * WORKGROUP / SEGMENT;
-const MAX_HOT = WORKGROUP;
-const MAX_LISTED = 4u * WORKGROUP;
+// Enough for the usual top-k; beyond that all logits are looked at.
+const MAX_HOT = max(64u, WORKGROUP);
+const MAX_LISTED = 2u * MAX_HOT;
 // A thread to each value of a digit.
 const DIGIT_BITS = firstTrailingBit(WORKGROUP);
 
@@ -89,7 +90,8 @@ fn threshold(choice: Choice, lane: u32, limit: Threshold, wanted: u32, top: f32,
     workgroupBarrier();
     // Ties beyond the limit must not count, so they are not counted one by one.
     if (lane == 0u && limit.ties != EVERY && (limit.key & mask) == prefix) {
-      atomicAdd(&histogram[(limit.key >> shift) & (WORKGROUP - 1u)], limit.ties * weightOf(valueOf(limit.key), top, scale));
+      let weight = limit.ties * weightOf(valueOf(limit.key), top, scale);
+      atomicAdd(&histogram[(limit.key >> shift) & (WORKGROUP - 1u)], weight);
     }
     for (var i = lane; i < choice.count; i += WORKGROUP) {
       let value = logitAt(choice, i);
@@ -198,6 +200,8 @@ fn draw(sequence: u32, lane: u32, top: f32) -> u32 {
     limit = stricter(limit, threshold(choice, lane, limit, max(1u, u32(topP * UNIT)), top, scale));
   }
   if (minP > 0.0) { limit = stricter(limit, Threshold(keyOf(min(top, top + log(minP))), EVERY)); }
+
+  if (lane == 0u) { results[sequence * 4u + 3u] = choice.count; }
 
   // Each lane owns a run, in the order of ids; ties go to the lowest ids.
   let run = (choice.count + WORKGROUP - 1u) / WORKGROUP;

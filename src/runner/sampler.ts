@@ -11,7 +11,7 @@ import type { GpuContext } from "../ops/gpu/gpu-ops.ts";
 const PARAM_WORDS = 32;
 const STOPS_AT = 16;
 
-/** Words of one sequence's result: token, status, whether all logits were finite. */
+/** Words of one sequence's result: token, status, whether all logits were finite, from how many it was drawn. */
 const RESULT_WORDS = 4;
 
 const STATUS = { idle: 0, running: 1, last: 2 } as const;

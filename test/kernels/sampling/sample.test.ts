@@ -76,6 +76,16 @@ describe("sample from 151936 tokens", () => {
   ])("with %o", (options) => check(151936, options, { sequences: 2, steps: 2 }));
 });
 
+test.each([8256, 151936])("top-k of 20 looks at few of %i tokens", async (vocabulary) => {
+  const drawers = [{ sampling: sampling({ topK: 20, topP: 0.9 }) }];
+  const drawn = await SamplingCase.create({ vocabulary, drawers, logits: normals(vocabulary, 11) });
+  await drawn.check();
+  const [, , , considered] = new Uint32Array(await drawn.harness.readBuffer(drawn.sampler.results));
+  expect(considered).toBeGreaterThanOrEqual(20);
+  expect(considered).toBeLessThan(100);
+  drawn.dispose();
+});
+
 describe("equal logits go by the lower id", () => {
   const steps = (vocabulary: number) => normals(4 * vocabulary, 9).map((x) => Math.round(x * 2) / 2);
   test.each([17, 512, 8256])("of %i", async (vocabulary) => {
