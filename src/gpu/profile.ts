@@ -66,7 +66,9 @@ export const soloSubgroup = (profile: DeviceProfile): number | undefined => {
 export function profileOf(
   device: GPUDevice,
   languageFeatures: ReadonlySet<string>,
-  without: Partial<Record<"f16" | "subgroups" | "packedDot" | "specialize" | "fuseDecode", boolean>> = {},
+  without: Partial<
+    Record<"f16" | "subgroups" | "packedDot" | "specialize" | "fuseDecode" | "serialWorkgroups", boolean>
+  > = {},
 ): DeviceProfile {
   const info = device.adapterInfo;
   return {
@@ -74,7 +76,7 @@ export function profileOf(
     subgroups: device.features.has("subgroups") && !without.subgroups,
     packedDot: languageFeatures.has("packed_4x8_integer_dot_product") && !without.packedDot,
     specialize: !isSoftware(info) && !without.specialize,
-    serialWorkgroups: isSoftware(info),
+    serialWorkgroups: isSoftware(info) && !without.serialWorkgroups,
     subgroupMinSize: info?.subgroupMinSize || 4,
     subgroupMaxSize: info?.subgroupMaxSize || 128,
     maxBindingBytes: device.limits.maxStorageBufferBindingSize,

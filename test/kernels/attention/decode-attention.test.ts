@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { expectClose } from "../../support/compare.ts";
+import type { HarnessOptions } from "../../support/kernel-harness.ts";
 import { type AttentionCase, runAttention, shapeOf } from "./attention-case.ts";
 
 const small = shapeOf(4, 2, 64);
 
-async function check(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
+async function checkCase(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
   const { harness, rows, queries, y, expected, expectedQueries } = await runAttention({ ...c, kind: "decode" });
   await harness.run();
   const width = expected.columns;
@@ -14,7 +15,10 @@ async function check(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
   harness.dispose();
 }
 
-describe("decode-attention", () => {
+// Software adapters have kernels of their own; both kinds run there.
+describe.each([{}, { serialWorkgroups: true }])("attention (decode) without %o", (without) => {
+  const check = (c: Omit<AttentionCase, "kind">, limit?: number) => checkCase(withOptions(c, without), limit);
+
   test.each([1, 2, 63, 64, 65, 129, 1000])("a context of %i tokens", (length) =>
     check({ shape: small, sequences: [{ position: length - 1, count: 1 }] }),
   );
@@ -58,6 +62,7 @@ describe("decode-attention", () => {
     ));
   test("rows of sequences that have ended", async () => {
     const { harness, y, expected } = await runAttention({
+      options: { without },
       kind: "decode",
       shape: small,
       sequences: [5, 80, 33].map((position) => ({ position, count: 1 })),
@@ -72,4 +77,9 @@ describe("decode-attention", () => {
     harness.dispose();
   });
   test("large logits", () => check({ shape: small, sharpness: 1e3, sequences: [{ position: 200, count: 1 }] }, 1e-4));
+});
+
+const withOptions = <C extends Omit<AttentionCase, "kind">>(c: C, without: HarnessOptions["without"]): C => ({
+  ...c,
+  options: { without, ...c.options },
 });

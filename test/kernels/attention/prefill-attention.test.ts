@@ -1,10 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { expectClose } from "../../support/compare.ts";
+import type { HarnessOptions } from "../../support/kernel-harness.ts";
 import { type AttentionCase, runAttention, shapeOf } from "./attention-case.ts";
 
 const small = shapeOf(4, 2, 64);
 
-async function check(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
+async function checkCase(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
   const { harness, rows, y, expected } = await runAttention({ ...c, kind: "prefill" });
   await harness.run();
   expectClose((await harness.read(y)).subarray(0, rows * expected.columns), expected.data, limit, "attention");
@@ -12,7 +13,10 @@ async function check(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
   harness.dispose();
 }
 
-describe("prefill-attention", () => {
+// Software adapters have kernels of their own; both kinds run there.
+describe.each([{}, { serialWorkgroups: true }])("attention (prefill) without %o", (without) => {
+  const check = (c: Omit<AttentionCase, "kind">, limit?: number) => checkCase(withOptions(c, without), limit);
+
   for (const position of [0, 1, 63, 64, 100]) {
     test.each([1, 3, 17, 63, 64, 65, 130])(`%i tokens from ${position}`, (count) =>
       check({ shape: small, sequences: [{ position, count }] }),
@@ -49,6 +53,7 @@ describe("prefill-attention", () => {
     ));
   test("rows of sequences that have ended", async () => {
     const { harness, y, expected } = await runAttention({
+      options: { without },
       kind: "prefill",
       shape: small,
       sequences: [5, 80, 33].map((position) => ({ position, count: 1 })),
@@ -63,4 +68,9 @@ describe("prefill-attention", () => {
     harness.dispose();
   });
   test("large logits", () => check({ shape: small, sharpness: 1e3, sequences: [{ position: 50, count: 40 }] }, 1e-4));
+});
+
+const withOptions = <C extends Omit<AttentionCase, "kind">>(c: C, without: HarnessOptions["without"]): C => ({
+  ...c,
+  options: { without, ...c.options },
 });

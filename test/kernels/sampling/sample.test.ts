@@ -13,6 +13,7 @@ async function check(
     spread = 3,
     usable = vocabulary,
     logits = normals(sequences * vocabulary, 7, spread),
+    without = {},
   } = {},
 ) {
   const next = random(8);
@@ -21,7 +22,7 @@ async function check(
     sampling: sampling({ ...options, seed: s }),
     prompt,
   }));
-  const drawn = await SamplingCase.create({ vocabulary, usable, drawers, logits });
+  const drawn = await SamplingCase.create({ vocabulary, usable, drawers, logits, without });
   for (let i = 0; i < steps; i++) await drawn.check();
   // A tolerance that most draws use would hide a mistake.
   expect(drawn.moved).toBeLessThanOrEqual(1);
@@ -62,6 +63,11 @@ const SETTINGS: readonly Partial<ResolvedSampling>[] = [
 
 describe.each([17, 512, 8256])("sample from %i tokens", (vocabulary) => {
   test.each(SETTINGS)("with %o", (options) => check(vocabulary, options));
+});
+
+describe("sample as on a GPU, in workgroups of 256", () => {
+  const without = { serialWorkgroups: true };
+  test.each(SETTINGS)("with %o", (options) => check(8256, options, { without }));
 });
 
 describe("sample from 151936 tokens", () => {

@@ -5,7 +5,7 @@ import { randomAt } from "../../../src/reference/random.ts";
 import { IN_PROMPT, processLogits, sampleToken } from "../../../src/reference/sampling.ts";
 import { batchLayout } from "../../../src/runner/batch-buffer.ts";
 import { Sampler } from "../../../src/runner/sampler.ts";
-import { KernelHarness } from "../../support/kernel-harness.ts";
+import { type HarnessOptions, KernelHarness } from "../../support/kernel-harness.ts";
 import { normals } from "../../support/random.ts";
 
 export const sampling = (options: Partial<ResolvedSampling> = {}): ResolvedSampling => ({
@@ -36,6 +36,7 @@ interface Options {
   readonly drawers: readonly Drawer[];
   /** [sequences, V], the same in every step. */
   readonly logits: Float32Array<ArrayBuffer>;
+  readonly without?: HarnessOptions["without"];
 }
 
 /** The sampler over a batch of sequences, beside what the definition says of each draw. */
@@ -59,9 +60,9 @@ export class SamplingCase {
   }
 
   static async create(options: Options): Promise<SamplingCase> {
-    const { vocabulary, usable = vocabulary, drawers, logits } = options;
+    const { vocabulary, usable = vocabulary, drawers, logits, without } = options;
     const maxSequences = drawers.length + 1;
-    const harness = await KernelHarness.create({ limits: { maxSequences, maxTokens: 300 } });
+    const harness = await KernelHarness.create({ without, limits: { maxSequences, maxTokens: 300 } });
     const sampler = samplerOf(harness, { vocabulary, usable, maxSequences });
     drawers.forEach(({ sampling, prompt = [] }, s) => {
       sampler.set(s, sampling, prompt);
