@@ -25,7 +25,10 @@ export interface MoeCase {
 export const DEVICES = [
   { device: "subgroups of 8", options: {} },
   { device: "subgroups of 4", options: { profile: { subgroupMinSize: 4 } } },
-  { device: "a GPU without subgroups", options: { without: { subgroups: true }, profile: { subgroupMaxSize: 32 } } },
+  {
+    device: "a GPU without subgroups",
+    options: { without: { subgroups: true }, profile: { subgroupMaxSize: 32, serialWorkgroups: false } },
+  },
 ] as const;
 
 export const WAYS = { byIds, grouped } as const;
