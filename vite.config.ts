@@ -41,8 +41,8 @@ const test: ViteUserConfig["test"] = {
   include: ["test/**/*.test.ts"],
   pool: "forks",
   fileParallelism: false,
-  testTimeout: 60_000,
-  hookTimeout: 60_000,
+  testTimeout: 240_000,
+  hookTimeout: 240_000,
 };
 
 export default defineConfig(({ mode }): ViteUserConfig => {
