@@ -3,11 +3,9 @@
 override SPLITS: u32;
 
 const TILE = 32u;
-// A range shorter than this costs more to merge than it saves.
-const MIN_SPAN = 64u;
 
 // Tokens of each range; the last may have fewer.
 fn splitSpan(length: u32) -> u32 {
   let tiles = (length + TILE - 1u) / TILE;
-  return max(MIN_SPAN, (tiles + SPLITS - 1u) / SPLITS * TILE);
+  return (tiles + SPLITS - 1u) / SPLITS * TILE;
 }

@@ -37,9 +37,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let at = column + min(p * LANES + lane, keys - 1u);
     for (var c = 0u; c < 4u; c++) { S[p][c] = state[at + c * keys]; }
   }
-  // One thread stores each input: these columns' own, and a key head's where its first value head begins.
-  let first = columns == 0u && head % (VALUE_HEADS / KEY_HEADS) == 0u;
-  let v = convolved(2u * KEY_HEADS * keys + head * values + columns, slot, position, lane == 0u);
+  let keyChannels = KEY_HEADS * keys;
+  let valueChannel = 2u * keyChannels + head * values + columns;
+  let v = convolved(valueChannel, slot, position);
   var k: array<vec4<f32>, PARTS>;
   var a = vec4<f32>();
   var b = vec4<f32>();
@@ -48,9 +48,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let i = p * LANES + lane;
     let isInside = i < keys;
     let channel = keyHead * keys + min(i, keys - 1u);
-    let keep = select(0.0, 1.0, isInside);
-    let q = keep * convolved(channel, slot, position, first && isInside);
-    k[p] = keep * convolved(KEY_HEADS * keys + channel, slot, position, first && isInside);
+    let mask = select(0.0, 1.0, isInside);
+    let q = mask * convolved(channel, slot, position);
+    k[p] = mask * convolved(keyChannels + channel, slot, position);
     if (position == 0u) { S[p] = mat4x4<f32>(); }
     a += k[p] * S[p];
     b += q * S[p];
@@ -71,19 +71,31 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       for (var c = 0u; c < 4u; c++) { state[column + i + c * keys] = decay * S[p][c] + k[p] * correction[c]; }
     }
   }
+  // One thread keeps each input: these columns' own, and a key head's where its first value head begins. Stores come last:
+  // no load may pass them.
+  if (lane == 0u) { keep(valueChannel, slot, position); }
+  if (columns == 0u && head % (VALUE_HEADS / KEY_HEADS) == 0u) {
+    for (var i = lane; i < keys; i += LANES) {
+      keep(keyHead * keys + i, slot, position);
+      keep(keyChannels + keyHead * keys + i, slot, position);
+    }
+  }
 }
 
-// Four channels after the convolution and SiLU; their new inputs go into the ring if `isKept`.
-fn convolved(channel: u32, slot: u32, position: u32, isKept: bool) -> vec4<f32> {
-  let channels = (2u * KEY_HEADS * KEY_DIM + VALUE_HEADS * VALUE_DIM) / 4u;
+fn ringAt(slot: u32, position: u32, channel: u32) -> u32 {
+  return (slot * RING + position % RING) * ((2u * KEY_HEADS * KEY_DIM + VALUE_HEADS * VALUE_DIM) / 4u) + channel;
+}
+
+fn keep(channel: u32, slot: u32, position: u32) { ring[ringAt(slot, position, channel)] = x[X_OFFSET / 4u + channel]; }
+
+// Four channels after the convolution and SiLU.
+fn convolved(channel: u32, slot: u32, position: u32) -> vec4<f32> {
   let newest = x[X_OFFSET / 4u + channel];
-  var older: array<vec4<f32>, 3>;
-  for (var back = 1u; back <= 3u; back++) {
-    let input = ring[(slot * RING + (position + RING - back) % RING) * channels + channel];
-    older[back - 1u] = select(vec4<f32>(), input, back <= position);
-  }
-  if (isKept) { ring[(slot * RING + position % RING) * channels + channel] = newest; }
-  let taps = transpose(mat4x4<f32>(factors[4u * channel], factors[4u * channel + 1u], factors[4u * channel + 2u], factors[4u * channel + 3u]));
-  let sum = taps[0] * older[2] + taps[1] * older[1] + taps[2] * older[0] + taps[3] * newest;
+  let before1 = select(vec4<f32>(), ring[ringAt(slot, position + RING - 1u, channel)], position >= 1u);
+  let before2 = select(vec4<f32>(), ring[ringAt(slot, position + RING - 2u, channel)], position >= 2u);
+  let before3 = select(vec4<f32>(), ring[ringAt(slot, position + RING - 3u, channel)], position >= 3u);
+  let i = 4u * channel;
+  let taps = transpose(mat4x4<f32>(factors[i], factors[i + 1u], factors[i + 2u], factors[i + 3u]));
+  let sum = taps[0] * before3 + taps[1] * before2 + taps[2] * before1 + taps[3] * newest;
   return sum / (1.0 + exp(min(-sum, vec4<f32>(80.0))));
 }

@@ -33,11 +33,16 @@ fn stageDigits(index: u32, x: mat2x4<f32>, factor: f32) {
   if (index % 4u == 0u) { scales[block] = vec2<f32>(largest / 32512.0 * factor, 8.0 * f32(sum)); }
 }
 
+// Beyond the last block its scale is 0.
 fn stagedBlock(block: u32) -> Block {
-  let scale = scales[block];
-  return Block(
-    array<vec4<u32>, 4>(digits[block], digits[BLOCKS + block], digits[2u * BLOCKS + block], digits[3u * BLOCKS + block]),
-    scale.x,
-    scale.y,
-  );
+  let i = min(block, BLOCKS - 1u);
+  let scale = select(vec2<f32>(), scales[i], block < BLOCKS);
+  let eights = array<vec4<u32>, 4>(digits[i], digits[BLOCKS + i], digits[2u * BLOCKS + i], digits[3u * BLOCKS + i]);
+  return Block(eights, scale.x, scale.y);
+}
+
+// The scale of weights' block `at` from the word that holds it.
+fn scaleOf(word: u32, at: u32) -> f32 {
+  let pair = unpack2x16float(word);
+  return select(pair.x, pair.y, (at & 1u) == 1u);
 }

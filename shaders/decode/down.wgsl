@@ -3,6 +3,9 @@
 // The experts' hidden vectors and the shared one's lie one after the other, as if a row of W were that long; the weights
 // of the experts are part of the hidden blocks' scales. A subgroup takes ROWS_PER_TEAM rows.
 
+// Blocks of one expert's row, and of all that a token chose.
+const INNER_BLOCKS = EXPERT_BLOCKS / TOP_K;
+
 override COLUMNS: u32;        // of y
 override INNER: u32;
 override SHARED_INNER: u32;
@@ -23,44 +26,36 @@ override GATE_AT: u32;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let lane = thread % LANES;
   let first = (group.x * TEAMS + thread / LANES) * ROWS_PER_TEAM;
-  let expertBlocks = TOP_K * (INNER / 32u);
-  var w: array<array<vec4<u32>, 1>, ROWS_PER_TEAM * STEPS>;
-  var s: array<f32, ROWS_PER_TEAM * STEPS>;
-  for (var i = 0u; i < STEPS; i++) {
-    let block = i * LANES + lane;
-    if (block < expertBlocks) {
-      let expert = routing[block / (INNER / 32u)];
-      for (var r = 0u; r < ROWS_PER_TEAM; r++) {
-        let at = (expert * COLUMNS + min(first + r, COLUMNS - 1u)) * (INNER / 32u) + block % (INNER / 32u);
-        w[r * STEPS + i][0] = weight[at];
-        s[r * STEPS + i] = unpack2x16float(weightScales[at / 2u])[at & 1u];
-      }
-    } else if (block < BLOCKS) {
-      for (var r = 0u; r < ROWS_PER_TEAM; r++) {
-        let at = min(first + r, COLUMNS - 1u) * (SHARED_INNER / 32u) + block - expertBlocks;
-        w[r * STEPS + i][0] = sharedWeight[at];
-        s[r * STEPS + i] = unpack2x16float(sharedWeightScales[at / 2u])[at & 1u];
-      }
-    }
-  }
+  // Ids first, so that no load of weights waits behind another.
+  let id$i = routing[min($iu * LANES + lane, EXPERT_BLOCKS - 1u) / INNER_BLOCKS];
+  let sharedAt$r_$j = sharedAt(first + $ru, $ju * LANES + lane);
+  let sharedW$r_$j = sharedWeight[sharedAt$r_$j];
+  let sharedS$r_$j = sharedWeightScales[sharedAt$r_$j / 2u];
+  let at$r_$i = expertAt(id$i, first + $ru, $iu * LANES + lane);
+  let w$r_$i = weight[at$r_$i];
+  let s$r_$i = weightScales[at$r_$i / 2u];
   for (var i = thread; i < ROUNDS * WORKGROUP; i += WORKGROUP) {
     let slot = min(i / (INNER / 8u), TOP_K);
     if (slot < TOP_K) { stageDigits(i, mat2x4<f32>(hidden[2u * i], hidden[2u * i + 1u]), bitcast<f32>(routing[TOP_K + slot])); }
     else { stageDigits(i, sharedHidden(min(i - TOP_K * (INNER / 8u), SHARED_INNER / 8u - 1u)), sigmoid(siblings[GATE_AT])); }
   }
   workgroupBarrier();
-  var sums: array<f32, ROWS_PER_TEAM>;
-  for (var i = 0u; i < STEPS; i++) {
-    let block = i * LANES + lane;
-    let x = stagedBlock(min(block, BLOCKS - 1u));
-    for (var r = 0u; r < ROWS_PER_TEAM; r++) {
-      sums[r] += select(0.0, s[r * STEPS + i] * blockDot(w[r * STEPS + i], x), block < BLOCKS);
-    }
-  }
-  for (var r = 0u; r < ROWS_PER_TEAM; r++) {
-    let sum = subgroupAdd(sums[r]);
-    if (lane == 0u && first + r < COLUMNS) { y[first + r] = residual[first + r] + sum; }
-  }
+  var sum$r = 0.0;
+  let x$i = stagedBlock(select($iu * LANES + lane, BLOCKS, $iu * LANES + lane >= EXPERT_BLOCKS));
+  sum$r += scaleOf(s$r_$i, at$r_$i) * blockDot(array<vec4<u32>, 1>(w$r_$i), x$i);
+  let sharedX$j = stagedBlock(EXPERT_BLOCKS + $ju * LANES + lane);
+  sum$r += scaleOf(sharedS$r_$j, sharedAt$r_$j) * blockDot(array<vec4<u32>, 1>(sharedW$r_$j), sharedX$j);
+  sum$r = subgroupAdd(sum$r);
+  if (lane == 0u && first + $ru < COLUMNS) { y[first + $ru] = residual[first + $ru] + sum$r; }
+}
+
+// Where a block of a row of an expert is, and of the shared one's; the last block where there are no more.
+fn expertAt(expert: u32, row: u32, block: u32) -> u32 {
+  return (expert * COLUMNS + min(row, COLUMNS - 1u)) * INNER_BLOCKS + min(block, EXPERT_BLOCKS - 1u) % INNER_BLOCKS;
+}
+
+fn sharedAt(row: u32, block: u32) -> u32 {
+  return min(row, COLUMNS - 1u) * (BLOCKS - EXPERT_BLOCKS) + min(block, BLOCKS - EXPERT_BLOCKS - 1u);
 }
 
 // Elements 8 · index … of silu(gate) ⊙ up of the shared expert.

@@ -14,6 +14,7 @@ override LOGITS_STRIDE: u32;
 @group(0) @binding(7) var<storage, read> weightScales: array<u32>;
 
 const NONE = 0xffffffffu;
+const STAGING = WORKGROUP - LANES;
 
 var<workgroup> chosen: array<u32, TOP_K>;
 var<workgroup> shares: array<f32, TOP_K>;
@@ -22,8 +23,13 @@ var<workgroup> shares: array<f32, TOP_K>;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let lane = thread % LANES;
   let team = thread / LANES;
-  for (var i = thread; i < ROUNDS * WORKGROUP; i += WORKGROUP) { stageDigits(i, input8(i, thread), 1.0); }
-  if (team == TEAMS - 1u) { route(lane); }
+  // The last subgroup looks for experts while the others stage the input.
+  if (team < TEAMS - 1u) {
+    for (var i = thread; i < ROUNDS * STAGING; i += STAGING) { stageDigits(i, input8(i, thread), 1.0); }
+  } else {
+    if (lane == 0u) { squares[team] = 0.0; }
+    route(lane, select(group.y + 1u, TOP_K, group.x == 0u));
+  }
   workgroupBarrier();
 
   let expert = chosen[group.y];
@@ -69,15 +75,15 @@ fn rowStart(expert: u32, first: u32, r: u32) -> u32 {
   return (expert * 2u * INNER + (r % 2u) * INNER + min(first + r / 2u, INNER - 1u)) * BLOCKS;
 }
 
-// By one subgroup: the logits' bits, in the order of integers, are in its registers, 0 for what has been taken.
-fn route(lane: u32) {
+// The best `count` experts, by one subgroup: the logits' bits, in the order of integers, are in its registers, 0 for what has been taken.
+fn route(lane: u32, count: u32) {
   var keys: array<u32, SHARE>;
   for (var i = 0u; i < SHARE; i++) {
     let e = i * LANES + lane;
     keys[i] = select(0u, keyOf(logits[LOGITS_OFFSET + min(e, EXPERTS - 1u)]), e < EXPERTS);
   }
   var top = 0.0;
-  for (var k = 0u; k < TOP_K; k++) {
+  for (var k = 0u; k < count; k++) {
     var best = 0u;
     for (var i = 0u; i < SHARE; i++) { best = max(best, keys[i]); }
     best = subgroupMax(best);

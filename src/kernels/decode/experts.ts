@@ -1,8 +1,10 @@
 import down from "../../../shaders/decode/down.wgsl?raw";
 import gateUp from "../../../shaders/decode/gate-up.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
+import type { Fragment } from "../../gpu/shader.ts";
 import { activation } from "../lib/activation.ts";
 import { digits } from "./digits.ts";
+import { expand } from "./expand.ts";
 import { inputs } from "./inputs.ts";
 
 /** Routing, norm and the first half of the experts in q4. Needs `sizes`. Grid: [INNER / (TEAMS · PAIRS), TOP_K]. */
@@ -14,11 +16,17 @@ export const decodeGateUp = defineKernel({
   constants: ["COLUMNS", "INNER", "EXPERTS", "EPS"],
 });
 
-/** Their second half, the shared expert's, the mix and the residual. Needs `sizes`. Grid: [COLUMNS / (TEAMS · ROWS_PER_TEAM)]. */
+/** Their second half, the shared expert's, the mix and the residual. Needs `sizes` and `downRows`. Grid: [COLUMNS / (TEAMS · ROWS_PER_TEAM)]. */
 export const decodeDown = defineKernel({
   name: "decode-down",
-  source: down,
+  source: "",
   uses: [digits.q4, activation],
   buffers: ["hidden", "routing", "residual", "siblings", "y", "weight", "sharedWeight"],
   constants: ["COLUMNS", "INNER", "SHARED_INNER", "SHARED_AT", "GATE_AT"],
+});
+
+/** For rows of a subgroup, and blocks of a lane: of the experts, and of the shared one. */
+export const downRows = (rows: number, steps: number, sharedSteps: number): Fragment => ({
+  name: "down-rows",
+  source: expand(down, { r: rows, i: steps, j: sharedSteps }),
 });

@@ -4,8 +4,8 @@ import packed from "../../../shaders/decode/rows-packed.wgsl?raw";
 import plain from "../../../shaders/decode/rows-plain.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
-import { isQuantized, type WeightFormat } from "../../weights/format.ts";
-import { digits } from "./digits.ts";
+import type { WeightFormat } from "../../weights/format.ts";
+import { digits, isPacked } from "./digits.ts";
 
 /** One row times up to three matrices. Needs `sizes`, one of `inputs`, and `productParts`. Grid: [workgroups of all parts]. */
 export const product = defineKernel({
@@ -20,10 +20,10 @@ export const MAX_PARTS = 3;
 
 /** The parts of a product by their formats: bound as weight0, weight1, …; constants ROWS0, START0, GROUPS0, … */
 export function productParts(formats: readonly WeightFormat[], hasPlus: boolean): Fragment[] {
-  const format = formats.find(isQuantized);
+  const format = formats.find(isPacked);
   return [
     ...(format ? [digits[format]] : []),
-    ...(formats.some((f) => !isQuantized(f)) ? [{ name: "floats", source: floats }] : []),
+    ...(formats.some((f) => !isPacked(f)) ? [{ name: "floats", source: floats }] : []),
     ...formats.map((f, p) => ({ name: `part-${p}-${f}`, source: rows(f, p) })),
     { name: "store", source: hasPlus ? STORE_PLUS : STORE },
     { name: "main", source: main(formats.length) },
@@ -36,7 +36,7 @@ function rows(format: WeightFormat, part: number): string {
       .replaceAll("$p", `${part}`)
       .replaceAll("$a", `${6 + 2 * part}`)
       .replaceAll("$b", `${7 + 2 * part}`);
-  if (isQuantized(format)) return named(packed);
+  if (isPacked(format)) return named(packed);
   const weight = `weight${part}`;
   const isWide = format === "f32";
   return named(plain)

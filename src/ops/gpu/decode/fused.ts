@@ -2,27 +2,29 @@ import { invariant } from "../../../errors.ts";
 import type { DeviceProfile } from "../../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../../gpu/resources.ts";
 import { convDelta } from "../../../kernels/decode/conv-delta.ts";
-import { decodeDown, decodeGateUp } from "../../../kernels/decode/experts.ts";
+import { isPacked } from "../../../kernels/decode/digits.ts";
+import { decodeDown, decodeGateUp, downRows } from "../../../kernels/decode/experts.ts";
 import { inputs } from "../../../kernels/decode/inputs.ts";
 import { MAX_PARTS, product as productKernel, productParts } from "../../../kernels/decode/product.ts";
 import { sizes } from "../../../kernels/decode/sizes.ts";
-import { isQuantized } from "../../../weights/format.ts";
 import type { DeltaWeights, ExpertWeights, Norm } from "../../ops.ts";
 import type { GpuContext } from "../gpu-ops.ts";
 import { CONV_RING, type GpuRecurrentState } from "../state.ts";
 
 /** Whether a device runs the kernels of this folder: subgroups of one size, integer dot products, ten buffers to a shader. */
 export const canFuse = (p: DeviceProfile): boolean =>
-  p.subgroups && p.packedDot && p.subgroupMinSize === p.subgroupMaxSize && p.subgroupMaxSize >= 8 && p.maxBuffers >= 10;
+  p.subgroups &&
+  p.packedDot &&
+  p.subgroupMinSize === p.subgroupMaxSize &&
+  p.subgroupMaxSize >= 8 &&
+  p.maxBuffers >= 10 &&
+  p.maxInvocations >= 2 * p.subgroupMaxSize;
 
 /** What a product makes of its input while it reads it. */
 export type Input =
   | { readonly kind: "plain"; readonly x: GpuTensor }
   | { readonly kind: "rmsNorm"; readonly x: GpuTensor; readonly norm: Norm<GpuWeight> }
   | { readonly kind: "gatedRmsNorm"; readonly x: GpuTensor; readonly gate: GpuTensor; readonly norm: Norm<GpuWeight> };
-
-/** Subgroups of a workgroup. */
-const TEAMS = 8;
 
 /** input · Wᵀ (+ plus) of one row for each weight, in one dispatch. */
 export function product(
@@ -36,25 +38,26 @@ export function product(
   const blocks = x.columns / 32;
   const total = weights.reduce((sum, w) => sum + w.rows, 0);
   const y = recorder.tensor(weights[0].label, 1, total);
-  const rowsPerTeam = rowsFor(weights[0].rows, recorder.profile);
+  const packedRows = weights.reduce((sum, w) => sum + (isPacked(w.format) ? w.rows : 0), 0);
+  const { teams, rowsPerTeam } = fitted(packedRows >= LARGE_ROWS ? LARGE : SMALL, recorder.profile);
   const constants: Record<string, number> = {};
   let groups = 0;
   let start = 0;
   weights.forEach((w, p) => {
     constants[`ROWS${p}`] = w.rows;
     constants[`START${p}`] = start;
-    constants[`GROUPS${p}`] = Math.ceil(w.rows / (TEAMS * (isQuantized(w.format) ? rowsPerTeam : 1)));
+    constants[`GROUPS${p}`] = Math.ceil(w.rows / (teams * (isPacked(w.format) ? rowsPerTeam : 1)));
     start += w.rows;
     groups += constants[`GROUPS${p}`];
   });
   const fixed = {
     lanes,
-    teams: TEAMS,
-    workgroup: TEAMS * lanes,
+    teams,
+    workgroup: teams * lanes,
     blocks,
     steps: Math.ceil(blocks / lanes),
     plainSteps: Math.ceil((4 * blocks) / lanes),
-    rounds: Math.ceil((4 * blocks) / (TEAMS * lanes)),
+    rounds: Math.ceil((4 * blocks) / (teams * lanes)),
     rowsPerTeam,
   };
   productKernel(recorder, {
@@ -90,16 +93,21 @@ export function product(
   });
 }
 
-/** Rows of a subgroup: as few as keep the number of workgroups to what a large GPU runs at once. */
-function rowsFor(rows: number, _profile: DeviceProfile): number {
-  if (rows >= 8192) return 4;
-  return rows >= 4096 ? 2 : 1;
-}
+/**
+ * Subgroups of a workgroup, and rows of each. Measured on an H200 with the 80B model: a workgroup stages its input once, so
+ * few large ones suit small matrices; rows that share what is staged suit large ones, as far as registers last.
+ */
+const LARGE = { teams: 8, rowsPerTeam: 4 };
+const SMALL = { teams: 16, rowsPerTeam: 1 };
+const LARGE_ROWS = 4096;
+const GATE_UP = { teams: 16, pairs: 1 };
+const DOWN = { teams: 16, rowsPerTeam: 1 };
+const DELTA_TEAMS = 2;
 
 /** Whether these weights can share a dispatch with `input`. */
 export function canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean {
   const { x } = input;
-  const packed = new Set(weights.map((w) => w.format).filter(isQuantized));
+  const packed = new Set(weights.map((w) => w.format).filter(isPacked));
   const bytes = x.columns * 4 * 2;
   const isHeadFit =
     input.kind !== "gatedRmsNorm" ||
@@ -144,7 +152,7 @@ export function convGatedDelta(
   const lanes = recorder.profile.subgroupMaxSize;
   const y = recorder.tensor("gated-delta", 1, valueHeads * valueDim);
   convDelta(recorder, {
-    uses: [sizes({ lanes, teams: TEAMS, workgroup: TEAMS * lanes, parts: Math.ceil(keyDim / 4 / lanes) })],
+    uses: [sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, parts: Math.ceil(keyDim / 4 / lanes) })],
     buffers: {
       x,
       gates,
@@ -163,7 +171,7 @@ export function convGatedDelta(
       VALUE_DIM: valueDim,
       RING: CONV_RING,
     },
-    grid: [Math.ceil(valueDim / (4 * TEAMS)), valueHeads],
+    grid: [Math.ceil(valueDim / (4 * DELTA_TEAMS)), valueHeads],
   });
   return y;
 }
@@ -194,6 +202,7 @@ export function canMixExperts(
     x.rows === 1 &&
     x.offset % 4 === 0 &&
     residual.offset === 0 &&
+    topK <= profile.subgroupMaxSize &&
     [gateUp, down, sharedDown].every((w) => w.format === "q4") &&
     innerBlocks * 2.5 <= profile.maxWorkgroupBytes - 1024
   );
@@ -207,7 +216,7 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
   invariant(sharedGateUp.scratch === sharedGate.scratch, "the shared expert's parts lie apart");
   const lanes = profile.subgroupMaxSize;
   const inner = down.columns;
-  const pairs = 2;
+  const { pairs, teams: gateUpTeams } = fitted(GATE_UP, profile);
   const hidden = recorder.tensor("expert hidden", topK, inner);
   const routing = recorder.tensor("expert routing", 1, 2 * topK);
   const blocks = x.columns / 32;
@@ -216,23 +225,24 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
     uses: [
       sizes({
         ...common,
-        teams: TEAMS,
-        workgroup: TEAMS * lanes,
+        teams: gateUpTeams,
+        workgroup: gateUpTeams * lanes,
         blocks,
-        steps: Math.ceil(blocks / lanes),
-        rounds: Math.ceil((4 * blocks) / (TEAMS * lanes)),
+        // One subgroup looks for experts meanwhile.
+        rounds: Math.ceil((4 * blocks) / ((gateUpTeams - 1) * lanes)),
         pairs,
+        steps: Math.ceil(blocks / lanes),
         share: Math.ceil(experts.experts / lanes),
       }),
     ],
     buffers: { x, factor: norm.weight, logits, hidden, routing, weight: gateUp },
     constants: { COLUMNS: x.columns, INNER: inner, EXPERTS: experts.experts, EPS: norm.eps },
-    grid: [Math.ceil(inner / (TEAMS * pairs)), topK],
+    grid: [Math.ceil(inner / (gateUpTeams * pairs)), topK],
   });
   const y = recorder.tensor("mix-experts", 1, x.columns);
   const downBlocks = (topK * inner + sharedDown.columns) / 32;
-  const teams = Math.min(16, Math.floor(profile.maxInvocations / lanes));
-  const rowsPerTeam = 1;
+  const { teams, rowsPerTeam } = fitted(DOWN, profile);
+  const expertBlocks = (topK * inner) / 32;
   decodeDown(recorder, {
     uses: [
       sizes({
@@ -240,10 +250,11 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
         teams,
         workgroup: teams * lanes,
         blocks: downBlocks,
-        steps: Math.ceil(downBlocks / lanes),
+        expertBlocks,
         rounds: Math.ceil((4 * downBlocks) / (teams * lanes)),
         rowsPerTeam,
       }),
+      downRows(rowsPerTeam, Math.ceil(expertBlocks / lanes), Math.ceil((downBlocks - expertBlocks) / lanes)),
     ],
     buffers: {
       hidden,
@@ -267,3 +278,12 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
 }
 
 const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n));
+
+/** As many subgroups as a workgroup of this device holds. */
+const fitted = <S extends { readonly teams: number }>(
+  shape: S,
+  { maxInvocations, subgroupMaxSize }: DeviceProfile,
+): S => ({
+  ...shape,
+  teams: Math.min(shape.teams, Math.floor(maxInvocations / subgroupMaxSize)),
+});
