@@ -50,6 +50,8 @@ export class Device {
       const device = await adapter.requestDevice({ label: "sluice", requiredFeatures: features, requiredLimits });
       const profile = profileOf(device, gpu.wgslLanguageFeatures, {
         f16: withoutF16,
+        // Its products round activations to 16 bits.
+        fuseDecode: withoutF16,
         subgroups: withoutSubgroups,
       });
       return new Device(device, name, isSoftware(adapter.info), profile);
