@@ -1,6 +1,5 @@
 import type { DeltaShape } from "../ops/ops.ts";
 import { sigmoid, softplus } from "./activation.ts";
-import { deltaRuleChunked } from "./delta-chunk.ts";
 import { type DeltaTokens, deltaRule } from "./delta-rule.ts";
 import type { HostBatch, HostSequence } from "./host-batch.ts";
 import { deltaChannels, type HostRecurrentState } from "./host-state.ts";
@@ -12,14 +11,13 @@ export interface HostDelta {
   readonly dtBias: HostWeight;
 }
 
-/** The gated delta rule as `Ops` describes it, with the tokens of each head run through `rule`: [T, Hv·dv]. */
+/** The gated delta rule as `Ops` describes it: [T, Hv·dv]. */
 export function gatedDelta(
   qkv: HostTensor,
   gates: HostTensor,
   delta: HostDelta,
   state: HostRecurrentState,
   batch: HostBatch,
-  rule: (tokens: DeltaTokens, S: Float32Array) => Float64Array = deltaRule,
 ): HostTensor {
   const { valueHeads, keyDim, valueDim } = delta.shape;
   const y = hostTensor(qkv.rows, valueHeads * valueDim);
@@ -30,20 +28,13 @@ export function gatedDelta(
       const at = (slot * valueHeads + head) * stateSize;
       const S = state.delta.subarray(at, at + stateSize);
       if (batch.positions[from] === 0) S.fill(0);
-      const o = rule(headTokens(qkv, gates, delta, sequence, head), S);
+      const o = deltaRule(headTokens(qkv, gates, delta, sequence, head), S);
       for (let t = from; t < to; t++) {
         y.data.set(o.subarray((t - from) * valueDim, (t - from + 1) * valueDim), t * y.columns + head * valueDim);
       }
     }
   }
   return y;
-}
-
-/** The same through the chunk-parallel form: a second opinion for kernels. */
-export function gatedDeltaChunked(
-  ...inputs: [HostTensor, HostTensor, HostDelta, HostRecurrentState, HostBatch]
-): HostTensor {
-  return gatedDelta(...inputs, deltaRuleChunked);
 }
 
 /** What one value head sees of a sequence. Its key head is ⌊head / (valueHeads / keyHeads)⌋. */

@@ -187,16 +187,6 @@ export class ModelRunner implements Runner {
     return this.#device.allocatedBytes;
   }
 
-  /** Runs `steps` decode steps in one submit, without reading anything back, and waits. For benches. */
-  async decodeMany(steps: number): Promise<void> {
-    const encoder = this.#device.gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    for (let i = 0; i < steps; i++) this.#decode!.plan.encode(pass);
-    pass.end();
-    this.#device.queue.submit([encoder.finish()]);
-    await this.#settled(this.#device.queue.onSubmittedWorkDone());
-  }
-
   dispose(): void {
     this.#results.dispose();
     this.#logits.dispose();

@@ -19,12 +19,15 @@ const SMALL = {
   linear_key_head_dim: 32,
 };
 
+const NOT_FUSIBLE = "this adapter lacks what fused kernels need";
+
+/** Logits' relative error beside the same ops one by one; measured on lavapipe: 8 bits 5.1e-4, the others at most 2.3e-4. */
 const CASES = [
-  { name: "4 bits", json: SMALL, quantization: "q4" },
-  { name: "8 bits", json: SMALL, quantization: "q8" },
-  { name: "a wide layer", json: { ...SMALL, hidden_size: 352, num_experts: 40 }, quantization: "q4" },
-  { name: "thousands of rows", json: { ...SMALL, linear_num_value_heads: 32 }, quantization: "q4" },
-  { name: "value heads narrower than a block", json: TINY, quantization: "q4" },
+  { name: "4 bits", json: SMALL, quantization: "q4", limit: 5e-4 },
+  { name: "8 bits", json: SMALL, quantization: "q8", limit: 6e-4 },
+  { name: "a wide layer", json: { ...SMALL, hidden_size: 352, num_experts: 40 }, quantization: "q4", limit: 5e-4 },
+  { name: "thousands of rows", json: { ...SMALL, linear_num_value_heads: 32 }, quantization: "q4", limit: 5e-4 },
+  { name: "value heads narrower than a block", json: TINY, quantization: "q4", limit: 5e-4 },
 ] as const;
 
 /** Logits of some decoded tokens after a prompt. */
@@ -58,20 +61,21 @@ async function decode({ json, quantization }: (typeof CASES)[number], profile: P
 }
 
 describe("one token by fused kernels", () => {
-  test.each(CASES)("gives what ops one by one give: $name", async (shape) => {
+  test.for(CASES)("gives what ops one by one give: $name", async (shape, { skip }) => {
     const plain = await decode(shape, { fuseDecode: false });
     const fused = await decode(shape, { fuseDecode: true });
-    if (!fused.isFusible) return;
+    skip(!fused.isFusible, NOT_FUSIBLE);
     expect(fused.kernels.length).toBeLessThan(plain.kernels.length);
     plain.logits.forEach((expected, step) => {
       const size = Math.hypot(...expected) || 1;
       const error = Math.hypot(...expected.map((value, i) => value - fused.logits[step][i])) / size;
-      expect(error, `step ${step}`).toBeLessThan(2e-3);
+      expect(error, `step ${step}`).toBeLessThan(shape.limit);
     });
   });
 
-  test("has six dispatches for a gated delta layer and eight for an attention layer", async () => {
+  test("has six dispatches for a gated delta layer and eight for an attention layer", async ({ skip }) => {
     const { kernels, isFusible } = await decode(CASES[0], { fuseDecode: true });
-    if (isFusible) expect(kernels.length).toBe(1 + 3 * 6 + 8 + 1 + 3);
+    skip(!isFusible, NOT_FUSIBLE);
+    expect(kernels.length).toBe(1 + 3 * 6 + 8 + 1 + 3);
   });
 });
