@@ -1,11 +1,12 @@
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import type { Message } from "./conversation.ts";
 import { page } from "./page.ts";
 import { resend } from "./reply.ts";
 
 export function MessageEditor({ message }: { message: Message }) {
   const field = useRef<HTMLTextAreaElement>(null);
-  useEffect(() => {
+  // Before it can be typed into: a caret moved later would be moved in mid-word.
+  useLayoutEffect(() => {
     const { current } = field;
     current?.focus();
     current?.setSelectionRange(current.value.length, current.value.length);
