@@ -1,22 +1,9 @@
-// Digits in the order in which one mask takes elements from a word of eight nibbles: 0 4 1 5, then 2 6 3 7.
-fn packDigits(p: vec4<i32>, q: vec4<i32>) -> vec2<u32> {
-  return vec2<u32>(pack4xI8(vec4<i32>(p.x, q.x, p.y, q.y)), pack4xI8(vec4<i32>(p.z, q.z, p.w, q.w)));
-}
+// One f16 scale to a block of nibbles, and a zero point of 8.
 
-// Σ (weight − 8) · x over a block, in units of the weights' scale.
-fn blockDot(w: array<vec4<u32>, 1>, x: Block) -> f32 {
-  let even = w[0] & vec4<u32>(0x0f0f0f0fu);
-  let odd = (w[0] >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
-  let high = dot4I8Packed(even.x, x.eights[0].x) + dot4I8Packed(odd.x, x.eights[0].y)
-    + dot4I8Packed(even.y, x.eights[1].x) + dot4I8Packed(odd.y, x.eights[1].y)
-    + dot4I8Packed(even.z, x.eights[2].x) + dot4I8Packed(odd.z, x.eights[2].y)
-    + dot4I8Packed(even.w, x.eights[3].x) + dot4I8Packed(odd.w, x.eights[3].y);
-  let low = dot4I8Packed(even.x, x.eights[0].z) + dot4I8Packed(odd.x, x.eights[0].w)
-    + dot4I8Packed(even.y, x.eights[1].z) + dot4I8Packed(odd.y, x.eights[1].w)
-    + dot4I8Packed(even.z, x.eights[2].z) + dot4I8Packed(odd.z, x.eights[2].w)
-    + dot4I8Packed(even.w, x.eights[3].z) + dot4I8Packed(odd.w, x.eights[3].w);
-  return x.scale * (f32(256 * high + low) - x.shift);
-}
+// The word that holds the scale of a block.
+fn scaleWord(block: u32) -> u32 { return block / 2u; }
 
-// vec4s of a block.
-const BLOCK_WORDS = 1u;
+// Σ weight · x over weights' block `at`.
+fn blockDot(w: array<vec4<u32>, 1>, scales: u32, at: u32, x: Block) -> f32 {
+  return scaleOf(scales, at) * (x.scale * (nibbleDot(w[0], x) - 8.0 * x.sum));
+}

@@ -2,11 +2,11 @@
 //   x ≈ scale · (256 high + low)
 // which keeps 16 bits of the largest. A workgroup stages them once.
 
-struct Block { eights: array<vec4<u32>, 4>, scale: f32, shift: f32 }
+struct Block { eights: array<vec4<u32>, 4>, scale: f32, sum: f32 }
 
 // [eight of a block][block]: high digits of two fours, then low digits.
 var<workgroup> digits: array<vec4<u32>, 4u * BLOCKS>;
-// [block]: the scale, and 8 times the sum of the integers where weights are nibbles with a zero point of 8.
+// [block]: the scale, and the sum of the integers, which weights with a zero point or a min are multiplied with.
 var<workgroup> scales: array<vec2<f32>, BLOCKS>;
 
 // The elements of eight `index`, for all threads at once: neighbours in fours make a block. `factor` multiplies its scale.
@@ -30,7 +30,7 @@ fn stageDigits(index: u32, x: mat2x4<f32>, factor: f32) {
   if (index >= 4u * BLOCKS) { return; }
   let block = index / 4u;
   digits[(index % 4u) * BLOCKS + block] = vec4<u32>(packDigits(pHigh, qHigh), packDigits(pLow, qLow));
-  if (index % 4u == 0u) { scales[block] = vec2<f32>(largest / 32512.0 * factor, 8.0 * f32(sum)); }
+  if (index % 4u == 0u) { scales[block] = vec2<f32>(largest / 32512.0 * factor, f32(sum)); }
 }
 
 // Beyond the last block its scale is 0.

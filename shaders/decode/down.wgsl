@@ -30,10 +30,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let id$i = routing[min($iu * LANES + lane, EXPERT_BLOCKS - 1u) / INNER_BLOCKS];
   let sharedAt$r_$j = sharedAt(first + $ru, $ju * LANES + lane);
   let sharedW$r_$j = sharedWeight[sharedAt$r_$j];
-  let sharedS$r_$j = sharedWeightScales[sharedAt$r_$j / 2u];
+  let sharedS$r_$j = sharedWeightScales[scaleWord(sharedAt$r_$j)];
   let at$r_$i = expertAt(id$i, first + $ru, $iu * LANES + lane);
   let w$r_$i = weight[at$r_$i];
-  let s$r_$i = weightScales[at$r_$i / 2u];
+  let s$r_$i = weightScales[scaleWord(at$r_$i)];
   for (var i = thread; i < ROUNDS * WORKGROUP; i += WORKGROUP) {
     let slot = min(i / (INNER / 8u), TOP_K);
     if (slot < TOP_K) { stageDigits(i, mat2x4<f32>(hidden[2u * i], hidden[2u * i + 1u]), bitcast<f32>(routing[TOP_K + slot])); }
@@ -42,9 +42,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   workgroupBarrier();
   var sum$r = 0.0;
   let x$i = stagedBlock(select($iu * LANES + lane, BLOCKS, $iu * LANES + lane >= EXPERT_BLOCKS));
-  sum$r += scaleOf(s$r_$i, at$r_$i) * blockDot(array<vec4<u32>, 1>(w$r_$i), x$i);
+  sum$r += blockDot(array<vec4<u32>, 1>(w$r_$i), s$r_$i, at$r_$i, x$i);
   let sharedX$j = stagedBlock(EXPERT_BLOCKS + $ju * LANES + lane);
-  sum$r += scaleOf(sharedS$r_$j, sharedAt$r_$j) * blockDot(array<vec4<u32>, 1>(sharedW$r_$j), sharedX$j);
+  sum$r += blockDot(array<vec4<u32>, 1>(sharedW$r_$j), sharedS$r_$j, sharedAt$r_$j, sharedX$j);
   sum$r = subgroupAdd(sum$r);
   if (lane == 0u && first + $ru < COLUMNS) { y[first + $ru] = residual[first + $ru] + sum$r; }
 }

@@ -41,7 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < STEPS; i++) {
       let block = start + min(i * LANES + lane, BLOCKS - 1u);
       w[r * STEPS + i][0] = weight[block];
-      s[r * STEPS + i] = weightScales[block / 2u];
+      s[r * STEPS + i] = weightScales[scaleWord(block)];
     }
   }
   var sums: array<f32, 2u * PAIRS>;
@@ -50,8 +50,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let x = stagedBlock(min(block, BLOCKS - 1u));
     for (var r = 0u; r < 2u * PAIRS; r++) {
       let index = rowStart(expert, first, r) + min(block, BLOCKS - 1u);
-      let scale = unpack2x16float(s[r * STEPS + i])[index & 1u];
-      sums[r] += select(0.0, scale * blockDot(w[r * STEPS + i], x), block < BLOCKS);
+      let part = blockDot(w[r * STEPS + i], s[r * STEPS + i], index, x);
+      sums[r] += select(0.0, part, block < BLOCKS);
     }
   }
   let scale = inputScale();

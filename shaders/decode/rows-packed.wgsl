@@ -1,4 +1,4 @@
-// Part $p: q4 or q8. A subgroup takes ROWS_PER_TEAM rows; everything it needs of them is on its way before the input is.
+// Part $p: packed weights. A subgroup takes ROWS_PER_TEAM rows; everything it needs of them is on its way before the input is.
 override ROWS$p: u32;
 override START$p: u32;
 
@@ -15,7 +15,7 @@ fn part$p(group: u32, thread: u32) {
     for (var i = 0u; i < STEPS; i++) {
       let block = start + min(i * LANES + lane, BLOCKS - 1u);
       for (var k = 0u; k < BLOCK_WORDS; k++) { w[r * STEPS + i][k] = weight$p[block * BLOCK_WORDS + k]; }
-      s[r * STEPS + i] = weight$pScales[block / 2u];
+      s[r * STEPS + i] = weight$pScales[scaleWord(block)];
     }
   }
   for (var i = thread; i < ROUNDS * WORKGROUP; i += WORKGROUP) { stageDigits(i, input8(i, thread), 1.0); }
@@ -26,8 +26,8 @@ fn part$p(group: u32, thread: u32) {
     let x = stagedBlock(min(block, BLOCKS - 1u));
     for (var r = 0u; r < ROWS_PER_TEAM; r++) {
       let index = min(first + r, ROWS$p - 1u) * BLOCKS + min(block, BLOCKS - 1u);
-      let scale = unpack2x16float(s[r * STEPS + i])[index & 1u];
-      sums[r] += select(0.0, scale * blockDot(w[r * STEPS + i], x), block < BLOCKS);
+      let part = blockDot(w[r * STEPS + i], s[r * STEPS + i], index, x);
+      sums[r] += select(0.0, part, block < BLOCKS);
     }
   }
   let scale = inputScale();

@@ -103,7 +103,7 @@ async function findProfile(options: InspectOptions): Promise<{ adapter: string |
   return { adapter: device.name, profile: device.profile };
 }
 
-const FORMATS = ["f32", "bf16", "f16", "q8", "q4"] as const;
+const FORMATS = ["f32", "bf16", "f16", "q8", "q4a", "q4"] as const;
 
 function byFormat<T extends { readonly format: WeightFormat }>(items: readonly T[], bytesOf: (item: T) => number) {
   const sums: Partial<Record<WeightFormat, { count: number; bytes: number }>> = {};

@@ -2,7 +2,13 @@ import { Plan } from "../gpu/plan.ts";
 import { Recorder } from "../gpu/recorder.ts";
 import type { GpuWeight } from "../gpu/resources.ts";
 import { synthesize } from "../kernels/weights/synthesize.ts";
-import { dataBytes, scaleBytes, type WeightFormat, type WeightSource } from "../weights/format.ts";
+import {
+  dataBytes,
+  type QuantizedFormat,
+  scaleBytes,
+  type WeightFormat,
+  type WeightSource,
+} from "../weights/format.ts";
 import { type LoadStep, planWeight } from "../weights/load.ts";
 
 /**
@@ -40,15 +46,17 @@ export async function synthesizeWeight(source: WeightSource, { device, quantizat
   const scalesSize = scaleBytes(format, elements);
   if (scalesSize === 0) return { ...planned, data };
   const scales = device.buffer(`${label} (scales)`, scalesSize);
-  await fill(scales, SCALES, deviation / LEVEL_DEVIATION[format as "q4" | "q8"]);
+  const quantized = format as QuantizedFormat;
+  await fill(scales, quantized === "q4a" ? PAIRS : SCALES, deviation / LEVEL_DEVIATION[quantized]);
   return { ...planned, data, scales };
 }
 
-const KINDS: Record<WeightFormat, number> = { q4: 0, q8: 0, f32: 1, bf16: 2, f16: 3 };
+const KINDS: Record<WeightFormat, number> = { q4: 0, q4a: 0, q8: 0, f32: 1, bf16: 2, f16: 3 };
 const SCALES = 4;
+const PAIRS = 5;
 
-/** Root mean square of uniformly random levels. */
-const LEVEL_DEVIATION = { q4: 4.64, q8: 73.9 };
+/** Root mean square of uniformly random levels (of q4a: about their middle). */
+const LEVEL_DEVIATION = { q4: 4.64, q4a: 4.61, q8: 73.9 };
 
 /** Norms are 1, decay is slow in some heads and quick in others, the convolution looks at its newest inputs most. */
 function madeUpVector(label: string, size: number): Float32Array<ArrayBuffer> {

@@ -1,8 +1,8 @@
 import { CheckpointError, invariant } from "../errors.ts";
 import { decodeRows } from "./decode.ts";
-import { GROUP, isQuantized, type WeightFormat, type WeightRows } from "./format.ts";
+import { GROUP, isQuantized, scaleBytes, type WeightFormat, type WeightRows } from "./format.ts";
 import { floatToHalf } from "./half.ts";
-import { quantizeQ4, quantizeQ8 } from "./quantize.ts";
+import { quantizeQ4, quantizeQ4a, quantizeQ8 } from "./quantize.ts";
 import { aligned16, aligned32, bytesOf } from "./views.ts";
 
 /** Whether rows of so many columns have whole groups; others stay in f16 or bf16. */
@@ -39,6 +39,7 @@ const encoders: Record<WeightFormat, (input: WeightRows, values: Float32Array) =
   bf16: (input) => ({ ...input, format: "bf16", data: bytesOf(roundToBf16(aligned32(input.data))) }),
   q8: ({ columns }, values) => quantizeQ8(values, columns),
   q4: ({ columns }, values) => quantizeQ4(values, columns),
+  q4a: ({ columns }, values) => quantizeQ4a(values, columns),
 };
 
 function roundToHalf(values: Float32Array): Uint16Array {
@@ -60,12 +61,16 @@ function checkFinite({ format, data, scales, columns }: WeightRows, label: strin
       ? firstWith(0x7f800000, aligned32(data))
       : format === "bf16"
         ? firstWith(0x7f80, aligned16(data))
-        : firstWith(0x7c00, aligned16(scales ?? data)) * (scales ? GROUP : 1);
+        : firstWith(0x7c00, aligned16(scales ?? data)) * elementsPerHalf(format);
   if (at < 0) return;
   const place = `row ${Math.floor(at / columns)}, column ${at % columns}`;
   const message = `a weight (${place} of those read) is NaN, infinite or too large for ${format}. `;
   throw new CheckpointError(label, `${message}The checkpoint is damaged, or made for another format.`);
 }
+
+/** Elements that an f16 of the scale plane, or of an f16 matrix, stands for; a pair of q4a shares 32. */
+const elementsPerHalf = (format: WeightFormat): number =>
+  isQuantized(format) ? (2 * GROUP) / scaleBytes(format, GROUP) : 1;
 
 function firstWith(exponent: number, words: Uint16Array | Uint32Array): number {
   for (let i = 0; i < words.length; i++) if ((words[i] & exponent) === exponent) return i;

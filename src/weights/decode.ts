@@ -24,6 +24,8 @@ export function decodeRows(rows: WeightRows): Float32Array<ArrayBuffer> {
       return decodeQ8(rows, values);
     case "q4":
       return decodeQ4(rows, values);
+    case "q4a":
+      return decodeQ4a(rows, values);
   }
 }
 
@@ -47,6 +49,19 @@ function decodeQ4({ data, scales }: WeightRows, values: Float32Array<ArrayBuffer
     const word = words[i >> 3];
     const scale = halfToFloat(halves[(i / GROUP) | 0]);
     for (let e = 0; e < 8; e++) values[i + e] = (((word >>> Q4_SHIFTS[e]) & 15) - 8) * scale;
+  }
+  return values;
+}
+
+function decodeQ4a({ data, scales }: WeightRows, values: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
+  const words = aligned32(data);
+  const halves = aligned16(scales!);
+  for (let i = 0; i < values.length; i += 8) {
+    const word = words[i >> 3];
+    const group = (i / GROUP) | 0;
+    const scale = halfToFloat(halves[2 * group]);
+    const min = halfToFloat(halves[2 * group + 1]);
+    for (let e = 0; e < 8; e++) values[i + e] = ((word >>> Q4_SHIFTS[e]) & 15) * scale + min;
   }
   return values;
 }

@@ -5,11 +5,14 @@
  * - `q4`: 32 elements in 16 bytes; per 32 one f16 scale. w = (q − 8) · scale. In each u32 the elements 0…7 sit at bits
  *   0, 16, 4, 20, 8, 24, 12, 28, so that one mask yields two neighbours 16 bits apart (f16 pairs), and another four bytes
  *   (0, 4, 1, 5, then 2, 6, 3, 7) for integer dot products.
- * Scales are a second plane, [rows, columns / 32] f16, padded to a whole u32 at the end.
+ * - `q4a`: elements as in q4; per 32 a pair of f16, scale and min. w = q · scale + min.
+ * Scales are a second plane, [rows, columns / 32] f16 (q4a: [rows, columns / 32, 2]), padded to a whole u32 at the end.
  */
-export type WeightFormat = "f32" | "f16" | "bf16" | "q8" | "q4";
+export type WeightFormat = "f32" | "f16" | "bf16" | QuantizedFormat;
 
-/** Elements that share one scale. */
+export type QuantizedFormat = "q8" | "q4" | "q4a";
+
+/** Elements that share one scale (and min). */
 export const GROUP = 32;
 
 /** Rows of a matrix in one format; `scales` for quantised formats only. */
@@ -21,16 +24,19 @@ export interface WeightRows {
   readonly scales?: Uint8Array;
 }
 
-const BITS: Record<WeightFormat, number> = { f32: 32, f16: 16, bf16: 16, q8: 8, q4: 4 };
+const BITS: Record<WeightFormat, number> = { f32: 32, f16: 16, bf16: 16, q8: 8, q4: 4, q4a: 4 };
 
-export const isQuantized = (format: WeightFormat): format is "q8" | "q4" => format === "q8" || format === "q4";
+/** Bytes that a group of 32 has in the scale plane. */
+const SCALE_BYTES: Record<QuantizedFormat, number> = { q8: 2, q4: 2, q4a: 4 };
+
+export const isQuantized = (format: WeightFormat): format is QuantizedFormat => format in SCALE_BYTES;
 
 /** Bytes of the data plane of `elements` weights. */
 export const dataBytes = (format: WeightFormat, elements: number): number => (elements * BITS[format]) / 8;
 
 /** Bytes of the scale plane of `elements` weights (0 where the format has none). */
 export const scaleBytes = (format: WeightFormat, elements: number): number =>
-  isQuantized(format) ? (elements / GROUP) * 2 : 0;
+  isQuantized(format) ? (elements / GROUP) * SCALE_BYTES[format] : 0;
 
 /**
  * What a tensor is for, which decides how far it may be quantised: `matrix` as asked; `embedding` and `head` at most to
@@ -45,6 +51,8 @@ export interface WeightSource {
   readonly columns: number;
   /** The format in which `read` gives it. */
   readonly format: WeightFormat;
+  /** What `auto` makes of it on the device, where that is not `format`. */
+  readonly auto?: WeightFormat;
   readonly role: WeightRole;
   /** The rows [from, to). */
   read(from: number, to: number, signal?: AbortSignal): Promise<WeightRows>;

@@ -8,7 +8,7 @@ import { isQuantized, type WeightFormat, type WeightSource } from "./format.ts";
  */
 export function deviceFormat(source: WeightSource, quantization: Quantization): WeightFormat {
   if (source.role === "vector") return "f32";
-  const wanted = quantization === "auto" ? source.format : quantization;
+  const wanted = quantization === "auto" ? (source.auto ?? source.format) : quantization;
   const format = wanted === "q4" ? quarter(source) : wanted;
   const fallback = source.format === "f16" ? "f16" : "bf16";
   if (isQuantized(format) && (source.role === "sensitive" || !canQuantize(source.columns))) {
@@ -17,7 +17,8 @@ export function deviceFormat(source: WeightSource, quantization: Quantization): 
   return format;
 }
 
-/** q4, except for a table whose rows are tokens. What is stored in 4 bits already has nothing to lose. */
+/** 4 bits, except for a table whose rows are tokens. What is stored in 4 bits already stays as it is. */
 function quarter({ role, format }: WeightSource): WeightFormat {
-  return (role === "embedding" || role === "head") && format !== "q4" ? "q8" : "q4";
+  if (format === "q4" || format === "q4a") return format;
+  return role === "embedding" || role === "head" ? "q8" : "q4";
 }

@@ -108,3 +108,31 @@ function signedMax(values: Float32Array, start: number): number {
   for (let i = start; i < start + GROUP; i++) if (Math.abs(values[i]) > Math.abs(max)) max = values[i];
   return max;
 }
+
+/** Finite weights [rows, columns], columns a multiple of 32, to 4 bits with a scale and a min per 32. */
+export function quantizeQ4a(values: Float32Array, columns: number): WeightRows {
+  const data = new Uint32Array(dataBytes("q4a", values.length) / 4);
+  const scales = new Uint16Array(scaleBytes("q4a", values.length) / 2);
+  for (let start = 0; start < values.length; start += GROUP) {
+    let low = Number.POSITIVE_INFINITY;
+    let high = Number.NEGATIVE_INFINITY;
+    for (let i = start; i < start + GROUP; i++) {
+      low = Math.min(low, values[i]);
+      high = Math.max(high, values[i]);
+    }
+    const group = start / GROUP;
+    scales[2 * group] = floatToHalf((high - low) / 15);
+    scales[2 * group + 1] = floatToHalf(scales[2 * group] === 0 ? (low + high) / 2 : low);
+    const inverse = inverseOf(scales[2 * group]);
+    const min = halfToFloat(scales[2 * group + 1]);
+    for (let i = start; i < start + GROUP; i += 8) {
+      let word = 0;
+      for (let e = 0; e < 8; e++) {
+        const q = ((values[i + e] - min) * inverse + 0.5) | 0;
+        word |= Math.max(0, Math.min(15, q)) << Q4_SHIFTS[e];
+      }
+      data[i >> 3] = word;
+    }
+  }
+  return { format: "q4a", rows: values.length / columns, columns, data: bytesOf(data), scales: bytesOf(scales) };
+}

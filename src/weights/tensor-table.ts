@@ -1,7 +1,7 @@
 import { CheckpointError, invariant } from "../errors.ts";
 import type { CheckpointTensor, FileSource } from "./checkpoint.ts";
-import { dataBytes, scaleBytes, type WeightFormat } from "./format.ts";
-import { isPackedFile, type PackedFormat, scalesName, unpackLayout } from "./packed-tensors.ts";
+import { dataBytes, type QuantizedFormat, scaleBytes, type WeightFormat } from "./format.ts";
+import { isPackedFile, scalesName, unpackLayout } from "./packed-tensors.ts";
 import { readSafetensorsHeader, type StoredTensor } from "./safetensors.ts";
 
 const SINGLE = "model.safetensors";
@@ -116,7 +116,7 @@ function packedTensor(
   files: FileSource,
   data: StoredTensor,
   scales: StoredTensor,
-  { shape, format }: { shape: readonly number[]; format: PackedFormat },
+  { shape, format }: { shape: readonly number[]; format: QuantizedFormat },
 ): CheckpointTensor {
   return {
     name: data.name,

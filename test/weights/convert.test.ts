@@ -61,6 +61,20 @@ describe("layouts, written by hand", () => {
     expect([...decoded].map((value) => value + 0)).toEqual(expected);
   });
 
+  it("q4a puts them as q4 does; scale and min lie side by side, one pair for 32", () => {
+    // Levels 0 … 15 twice, then 15 … 0 twice.
+    const weights = Float32Array.from({ length: 64 }, (_, i) =>
+      i < 32 ? (i % 16) * 0.5 + 3 : (15 - (i % 16)) * 2 - 64,
+    );
+    const up = [0x20, 0x64, 0x31, 0x75, 0xa8, 0xec, 0xb9, 0xfd];
+    const down = [0xdf, 0x9b, 0xce, 0x8a, 0x57, 0x13, 0x46, 0x02];
+    const data = Uint8Array.from([...up, ...up, ...down, ...down]);
+    const scales = Uint8Array.of(0x00, 0x38, 0x00, 0x42, 0x00, 0x40, 0x00, 0xd4); // 0.5 and 3, 2 and −64
+    const rows: WeightRows = { format: "q4a", rows: 2, columns: 32, data, scales };
+    expect([...decodeRows(rows)]).toEqual([...weights]);
+    expect(encodeRows(weights, 32, "q4a", "w")).toEqual(rows);
+  });
+
   it("q8 keeps signed bytes in order; the scale is absmax / 127", () => {
     const levels = Array.from({ length: 64 }, (_, i) => (i === 5 ? 127 : i === 40 ? -127 : i - 32));
     const weights = Float32Array.from(levels, (level, i) => level * (i < 32 ? 0.25 : 2));
@@ -95,6 +109,7 @@ describe("encodeRows", () => {
     ["f16", -1e30],
     ["bf16", 3.4e38],
     ["q4", 1e30],
+    ["q4a", 1e30],
     ["q8", 1e30],
     ["f32", Number.NaN],
     ["bf16", Number.NEGATIVE_INFINITY],
@@ -108,7 +123,7 @@ describe("encodeRows", () => {
     expect(encode).toThrow(/layers\.3\.w.*row 1, column 32.*NaN, infinite or too large/);
   });
 
-  it.each<WeightFormat>(["q4", "q8"])("%s of zeros is zero, and tiny weights do not grow", (format) => {
+  it.each<WeightFormat>(["q4", "q4a", "q8"])("%s of zeros is zero, and tiny weights do not grow", (format) => {
     expect(decodeRows(encodeRows(new Float32Array(64), 32, format, "w")).every((value) => value === 0)).toBe(true);
     for (const size of [1e-5, 1e-6, 3e-7, 1e-8, 1e-30, 1e-45]) {
       const values = noise(64).map((value) => value * size);
@@ -144,6 +159,7 @@ describe("encodeRows", () => {
 
   it.each<[WeightFormat, number]>([
     ["q4", 0.09],
+    ["q4a", 0.09],
     ["q8", 0.006],
     ["f16", 3e-4],
     ["bf16", 3e-3],

@@ -5,6 +5,7 @@ import type { FileSource } from "../../src/weights/checkpoint.ts";
 import { encodeRows } from "../../src/weights/convert.ts";
 import { decodeRows } from "../../src/weights/decode.ts";
 import { FileListSource } from "../../src/weights/file-list-source.ts";
+import type { QuantizedFormat } from "../../src/weights/format.ts";
 import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
 import { PACKED_METADATA, packedLayout } from "../../src/weights/packed-tensors.ts";
 import { encodeSafetensors } from "../../src/weights/write-safetensors.ts";
@@ -119,7 +120,7 @@ describe("openCheckpoint", () => {
 
 describe("quantised tensors in a file", () => {
   const values = Float32Array.from({ length: 2 * 3 * 64 }, (_, i) => Math.sin(i));
-  const packed = (format: "q4" | "q8", name: string, shape: number[]) => {
+  const packed = (format: QuantizedFormat, name: string, shape: number[]) => {
     const { data, scales } = encodeRows(values, shape.at(-1)!, format, name);
     const layout = packedLayout(name, shape, format);
     return [
@@ -131,11 +132,12 @@ describe("quantised tensors in a file", () => {
   const file = (parts: Parameters<typeof encodeSafetensors>[0], metadata: Record<string, string> = PACKED_METADATA) =>
     modelFiles({ "model.safetensors": encodeSafetensors(parts, metadata) });
 
-  it.each<["q4" | "q8", number[], number]>([
+  it.each<[QuantizedFormat, number[], number]>([
     ["q4", [6, 64], 384 / 2 + 24],
     ["q8", [6, 64], 384 + 24],
     ["q4", [2, 3, 64], 384 / 2 + 24],
     ["q8", [2, 6, 32], 384 + 24],
+    ["q4a", [2, 3, 64], 384 / 2 + 48],
   ])("are offered as %s %j, and rows come as they were written", async (format, shape, sizeBytes) => {
     const checkpoint = await open(file(packed(format, "w", shape)));
     expect([...checkpoint.tensors.keys()]).toEqual(["w"]);

@@ -3,24 +3,23 @@ import gateUp from "../../../shaders/decode/gate-up.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
 import { activation } from "../lib/activation.ts";
-import { digits } from "./digits.ts";
 import { expand } from "./expand.ts";
 import { inputs } from "./inputs.ts";
 
-/** Routing, norm and the first half of the experts in q4. Needs `sizes`. Grid: [INNER / (TEAMS · PAIRS), TOP_K]. */
+/** Routing, norm and the first half of the experts in 4 bits. Needs `sizes` and `digits`. Grid: [INNER / (TEAMS · PAIRS), TOP_K]. */
 export const decodeGateUp = defineKernel({
   name: "decode-gate-up",
   source: gateUp,
-  uses: [digits.q4, inputs.rmsNorm],
+  uses: [inputs.rmsNorm],
   buffers: ["x", "factor", "logits", "hidden", "routing", "weight"],
   constants: ["COLUMNS", "INNER", "EXPERTS", "EPS"],
 });
 
-/** Their second half, the shared expert's, the mix and the residual. Needs `sizes` and `downRows`. Grid: [COLUMNS / (TEAMS · ROWS_PER_TEAM)]. */
+/** Their second half, the shared expert's, the mix and the residual. Needs `sizes`, `digits` and `downRows`. Grid: [COLUMNS / (TEAMS · ROWS_PER_TEAM)]. */
 export const decodeDown = defineKernel({
   name: "decode-down",
   source: "",
-  uses: [digits.q4, activation],
+  uses: [activation],
   buffers: ["hidden", "routing", "residual", "siblings", "y", "weight", "sharedWeight"],
   constants: ["COLUMNS", "INNER", "SHARED_INNER", "SHARED_AT", "GATE_AT"],
 });

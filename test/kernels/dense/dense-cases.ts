@@ -10,7 +10,7 @@ export const TIERS = [
   { tier: "no subgroups", without: { subgroups: true } },
 ] as const;
 
-export const FORMATS: readonly WeightFormat[] = ["f32", "f16", "bf16", "q8", "q4"];
+export const FORMATS: readonly WeightFormat[] = ["f32", "f16", "bf16", "q8", "q4", "q4a"];
 
 const made = new Map<string, { readonly encoded: WeightRows; readonly values: Float32Array<ArrayBuffer> }>();
 

@@ -2,7 +2,7 @@ import { invariant } from "../../../errors.ts";
 import type { DeviceProfile } from "../../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../../gpu/resources.ts";
 import { convDelta } from "../../../kernels/decode/conv-delta.ts";
-import { isPacked } from "../../../kernels/decode/digits.ts";
+import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
 import { decodeDown, decodeGateUp, downRows } from "../../../kernels/decode/experts.ts";
 import { inputs } from "../../../kernels/decode/inputs.ts";
 import { MAX_PARTS, product as productKernel, productParts } from "../../../kernels/decode/product.ts";
@@ -203,7 +203,9 @@ export function canMixExperts(
     x.offset % 4 === 0 &&
     residual.offset === 0 &&
     topK <= profile.subgroupMaxSize &&
-    [gateUp, down, sharedDown].every((w) => w.format === "q4") &&
+    isNibbles(gateUp.format) &&
+    isNibbles(down.format) &&
+    sharedDown.format === down.format &&
     innerBlocks * 2.5 <= profile.maxWorkgroupBytes - 1024
   );
 }
@@ -234,6 +236,7 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
         steps: Math.ceil(blocks / lanes),
         share: Math.ceil(experts.experts / lanes),
       }),
+      digitsOf(gateUp),
     ],
     buffers: { x, factor: norm.weight, logits, hidden, routing, weight: gateUp },
     constants: { COLUMNS: x.columns, INNER: inner, EXPERTS: experts.experts, EPS: norm.eps },
@@ -254,6 +257,7 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
         rounds: Math.ceil((4 * downBlocks) / (teams * lanes)),
         rowsPerTeam,
       }),
+      digitsOf(down),
       downRows(rowsPerTeam, Math.ceil(expertBlocks / lanes), Math.ceil((downBlocks - expertBlocks) / lanes)),
     ],
     buffers: {
@@ -275,6 +279,11 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
     grid: [Math.ceil(x.columns / (teams * rowsPerTeam))],
   });
   return y;
+}
+
+function digitsOf({ label, format }: GpuWeight) {
+  invariant(isPacked(format), `${label} is ${format}, not packed`);
+  return digits[format];
 }
 
 const isPowerOfTwo = (n: number): boolean => Number.isInteger(Math.log2(n));
