@@ -108,6 +108,7 @@ function Ending({ reply, isEmpty, messageId }: { reply: Reply; isEmpty: boolean;
     running: "Being written in another tab.",
     error: "",
     stop: isEmpty ? "The model ended its reply without a word." : "",
+    tool_calls: "",
   }[reply.ending];
   return words ? <p class="ending">{words}</p> : null;
 }

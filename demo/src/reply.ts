@@ -96,7 +96,7 @@ async function write({ conversationId, messageId, abort: { signal } }: Running):
         text += event.text;
         tokens += event.tokenIds.length;
         draw.request();
-      } else {
+      } else if (event.kind === "finish") {
         text = event.text;
         ending = { ending: event.reason, usage: event.usage };
       }

@@ -1,4 +1,13 @@
-import type { ChatMessage, ChatParams, GenerateParams, GenerationEvent, ModelInfo } from "./types.ts";
+import type {
+  ChatMessage,
+  ChatParams,
+  GenerateParams,
+  GenerationEvent,
+  ModelInfo,
+  RenderParams,
+  ScoredToken,
+  ScoreParams,
+} from "./types.ts";
 
 /** A reply under way: iterate it for events, or await one of its endings. Leaving the loop early aborts it. */
 export interface Generation extends AsyncIterable<GenerationEvent> {
@@ -18,6 +27,12 @@ export interface LanguageModel {
   /** Token ids of a text; special tokens in it are recognised. */
   tokenize(text: string): Promise<number[]>;
   detokenize(ids: readonly number[]): Promise<string>;
+  /** The prompt that `chat` makes of the messages. */
+  render(messages: readonly ChatMessage[], params?: RenderParams): Promise<string>;
+  /** How likely each token of a text is after those before it; the first has no probability and is left out. */
+  score(ids: readonly number[], params?: ScoreParams): Promise<ScoredToken[]>;
+  /** Forget the state that is kept of earlier prompts. */
+  clearCache(): Promise<void>;
   /** Free the device; replies under way end with an error. */
   dispose(): Promise<void>;
 }

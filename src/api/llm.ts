@@ -1,10 +1,12 @@
 import { InvalidRequestError, LLMError } from "../errors.ts";
+import type { TemplateOptions } from "../tokenizer/chat-template.ts";
 import { generation } from "./generation.ts";
 import type { Generation, LanguageModel } from "./llm-interface.ts";
 import { type LoadedModel, loadModel } from "./load-model.ts";
 import type { Platform } from "./platform.ts";
 import { reply } from "./reply.ts";
 import { resolveSampling } from "./sampling.ts";
+import { score } from "./score.ts";
 import type {
   ChatMessage,
   ChatParams,
@@ -13,6 +15,9 @@ import type {
   LoadOptions,
   ModelInfo,
   ModelSource,
+  RenderParams,
+  ScoredToken,
+  ScoreParams,
 } from "./types.ts";
 
 /** A model in this thread. After its device was lost it is loaded again by the next request. */
@@ -40,7 +45,7 @@ export class LocalLLM implements LanguageModel {
 
   chat(messages: readonly ChatMessage[], params: ChatParams = {}): Generation {
     return this.#generation(params, ({ template, tokenizer }) => {
-      const options = { tools: params.tools, variables: params.templateVariables };
+      const options = templateOptions(params);
       const text = template.render(messages, options);
       if (!tokenizer)
         throw new InvalidRequestError("messages", "this model has no tokenizer; use generate() with token ids.");
@@ -65,6 +70,20 @@ export class LocalLLM implements LanguageModel {
 
   async detokenize(ids: readonly number[]): Promise<string> {
     return this.#tokenizer().decode(ids);
+  }
+
+  async render(messages: readonly ChatMessage[], params: RenderParams = {}): Promise<string> {
+    return this.#model.template.render(messages, templateOptions(params));
+  }
+
+  async score(ids: readonly number[], params: ScoreParams = {}): Promise<ScoredToken[]> {
+    const model = await this.#loaded();
+    checkParams(params, model);
+    return score(model.engine, model.tokenizer, ids, params);
+  }
+
+  async clearCache(): Promise<void> {
+    await this.#model.engine.clearCache();
   }
 
   async dispose(): Promise<void> {
@@ -122,10 +141,19 @@ export class LocalLLM implements LanguageModel {
   }
 }
 
-function checkParams({ logprobs, stop }: GenerateParams, { tokenizer }: LoadedModel): void {
+/** A call that must not be made need not be told of its functions. */
+const templateOptions = ({ tools, toolChoice, templateVariables, ...rest }: RenderParams): TemplateOptions => ({
+  addGenerationPrompt: rest.addGenerationPrompt,
+  continueFinalMessage: rest.continueFinalMessage,
+  tools: toolChoice === "none" ? undefined : tools,
+  variables: templateVariables,
+});
+
+function checkParams({ logprobs, stop, format }: GenerateParams, { tokenizer }: LoadedModel): void {
   if (logprobs !== undefined && !(Number.isInteger(logprobs) && logprobs >= 0 && logprobs <= 20)) {
     throw new InvalidRequestError("logprobs", `${logprobs} is not a whole number from 0 to 20.`);
   }
+  if (format !== undefined) throw new InvalidRequestError("format", "constrained output is not supported.");
   if (stop !== undefined && stop.length > 0 && !tokenizer) {
     throw new InvalidRequestError("stop", "this model has no tokenizer; use stopTokenIds.");
   }

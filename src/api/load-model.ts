@@ -183,6 +183,7 @@ function describe(
     layers: { attention, delta: config.layers.length - attention },
     quantization: options.quantization,
     maxContext: options.maxContext,
+    maxBatchTokens: options.maxBatchTokens,
     vocabulary: config.vocabularySize,
     adapter,
     memory: runner.memory,

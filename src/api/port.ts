@@ -7,6 +7,8 @@ import type {
   LoadOptions,
   LoadProgress,
   ModelInfo,
+  RenderParams,
+  ScoreParams,
 } from "./types.ts";
 
 /** What a page tells the worker that runs its model. `id` names a request, and its answers. */
@@ -21,6 +23,14 @@ export type ToWorker =
     }
   | { readonly kind: "tokenize"; readonly id: number; readonly input: string }
   | { readonly kind: "detokenize"; readonly id: number; readonly input: readonly number[] }
+  | {
+      readonly kind: "render";
+      readonly id: number;
+      readonly input: readonly ChatMessage[];
+      readonly params: RenderParams;
+    }
+  | { readonly kind: "score"; readonly id: number; readonly input: readonly number[]; readonly params: ScoreParams }
+  | { readonly kind: "clearCache"; readonly id: number }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "dispose"; readonly id: number };
 

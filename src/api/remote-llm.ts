@@ -2,7 +2,17 @@ import { invariant, LLMError, WorkerError } from "../errors.ts";
 import { generation } from "./generation.ts";
 import type { Generation, LanguageModel } from "./llm-interface.ts";
 import { type Port, type PortSource, type ToPage, type ToWorker, unpackError } from "./port.ts";
-import type { ChatMessage, ChatParams, GenerateParams, GenerationEvent, LoadOptions, ModelInfo } from "./types.ts";
+import type {
+  ChatMessage,
+  ChatParams,
+  GenerateParams,
+  GenerationEvent,
+  LoadOptions,
+  ModelInfo,
+  RenderParams,
+  ScoredToken,
+  ScoreParams,
+} from "./types.ts";
 
 /** The part of a `Worker` that is needed here. */
 export interface ModelWorker extends Port<ToWorker, ToPage> {
@@ -77,6 +87,18 @@ export class RemoteLLM implements LanguageModel {
     return this.#call({ kind: "detokenize", input: ids }) as Promise<string>;
   }
 
+  render(messages: readonly ChatMessage[], params: RenderParams = {}): Promise<string> {
+    return this.#call({ kind: "render", input: messages, params }) as Promise<string>;
+  }
+
+  score(ids: readonly number[], { signal, ...params }: ScoreParams = {}): Promise<ScoredToken[]> {
+    return this.#call({ kind: "score", input: ids, params }, signal) as Promise<ScoredToken[]>;
+  }
+
+  async clearCache(): Promise<void> {
+    await this.#call({ kind: "clearCache" });
+  }
+
   async dispose(): Promise<void> {
     if (this.#end) return;
     await this.#call({ kind: "dispose" }).catch(() => {});
@@ -93,8 +115,8 @@ export class RemoteLLM implements LanguageModel {
     return generation(events.bind(this));
   }
 
-  async #call(request: Request): Promise<unknown> {
-    for await (const message of this.#request(request)) if (message.kind === "done") return message.value;
+  async #call(request: Request, signal?: AbortSignal): Promise<unknown> {
+    for await (const message of this.#request(request, signal)) if (message.kind === "done") return message.value;
     return undefined;
   }
 

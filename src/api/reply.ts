@@ -3,7 +3,7 @@ import type { ResolvedSampling, Sampled } from "../engine/runner.ts";
 import { StopStrings } from "../tokenizer/stop-strings.ts";
 import { TextStream } from "../tokenizer/text-stream.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { tokenLogprobs } from "./logprobs.ts";
+import { tokenLogprobs, tokenText } from "./logprobs.ts";
 import type { FinishReason, GenerateParams, GenerationEvent, Usage } from "./types.ts";
 
 export interface ReplyRequest {
@@ -30,6 +30,7 @@ export async function* reply(
   const pending: { ids: number[]; logprobs: NonNullable<TextEvent["logprobs"]>[number][] } = { ids: [], logprobs: [] };
   let whole = "";
   let reason: FinishReason = "abort";
+  let stop: string | number | undefined;
 
   const flush = (piece: string): TextEvent => {
     const event = {
@@ -63,22 +64,36 @@ export async function* reply(
     if (piece !== "" || (!text && !isStop)) yield flush(piece);
     if (text?.hasStopped || isStop) reason = "stop";
     else if (sampled.isLast) reason = "length";
+    if (isStop && params.stopTokenIds?.includes(sampled.token)) stop = sampled.token;
     if (reason !== "abort") break;
   }
   const rest = text?.flush() ?? "";
   if (rest !== "" || pending.ids.length > 0) yield flush(rest);
-  yield { kind: "finish", reason, text: whole, tokenIds: reported, usage: clock.usage() };
+  stop ??= text?.stop;
+  yield {
+    kind: "finish",
+    reason,
+    ...(stop !== undefined && { stop }),
+    text: whole,
+    tokenIds: reported,
+    usage: clock.usage(),
+  };
 }
 
 /** Decodes tokens, and holds back what may become a stop text. */
 class ReplyText {
   readonly #stream: TextStream;
   readonly #stops: StopStrings;
-  hasStopped = false;
+  /** The stop text that was met. */
+  stop: string | undefined;
 
   constructor(tokenizer: Tokenizer, stop: GenerateParams["stop"]) {
     this.#stream = new TextStream(tokenizer, { skipSpecial: true });
     this.#stops = new StopStrings(typeof stop === "string" ? [stop] : (stop ?? []));
+  }
+
+  get hasStopped(): boolean {
+    return this.stop !== undefined;
   }
 
   push(token: number): string {
@@ -93,13 +108,13 @@ class ReplyText {
 
   #search(piece: string): string {
     const { text, stop } = this.#stops.push(piece);
-    this.hasStopped ||= stop !== undefined;
+    this.stop ??= stop;
     return text;
   }
 }
 
 function logprobsOf(sampled: Sampled, count: number, tokenizer: Tokenizer | undefined) {
-  return tokenLogprobs(sampled.logits!, sampled.token, count, (id) => tokenizer?.decode([id]) ?? "");
+  return tokenLogprobs(sampled.logits!, sampled.token, count, tokenText(tokenizer));
 }
 
 class Clock {

@@ -31,6 +31,12 @@ export function serveLLM(port: Port<ToPage, ToWorker>, platform: Platform): void
         return model.tokenize(message.input);
       case "detokenize":
         return model.detokenize(message.input);
+      case "render":
+        return model.render(message.input, message.params);
+      case "score":
+        return model.score(message.input, { ...message.params, signal });
+      case "clearCache":
+        return model.clearCache();
       case "dispose":
         return model.dispose();
     }

@@ -57,28 +57,69 @@ export interface GenerateParams extends SamplingParams {
   readonly ignoreEos?: boolean;
   /** Report each token's log-probability, and this many of the likeliest (0…20). Default: none. */
   readonly logprobs?: number;
+  /** What the reply must look like. Default: anything. */
+  readonly format?: OutputFormat;
   readonly signal?: AbortSignal;
 }
 
+/** What a reply is held to: any JSON object, JSON of a schema, a regular expression, one of some texts, or an EBNF grammar. */
+export type OutputFormat =
+  | { readonly kind: "json" }
+  | { readonly kind: "schema"; readonly schema: unknown }
+  | { readonly kind: "regex"; readonly pattern: string }
+  | { readonly kind: "choice"; readonly choices: readonly string[] }
+  | { readonly kind: "grammar"; readonly grammar: string };
+
+/** Whether the model may, must not, or must call a function; or which one it must call. */
+export type ToolChoice =
+  | "auto"
+  | "none"
+  | "required"
+  | { readonly type: "function"; readonly function: { readonly name: string } };
+
 export interface ChatParams extends GenerateParams {
   readonly tools?: readonly Tool[];
+  /** Default `auto`. */
+  readonly toolChoice?: ToolChoice;
+  /** Tokens of thinking at most, after which the thinking is closed. Default: no limit. */
+  readonly thinkingBudget?: number;
+  /** Go on writing the last message, which is the assistant's, instead of answering it. Default false. */
+  readonly continueFinalMessage?: boolean;
+  /** End the prompt with the opening of the assistant's turn. Default true, unless `continueFinalMessage`. */
+  readonly addGenerationPrompt?: boolean;
   /** Further variables for the chat template, such as `enable_thinking`. */
   readonly templateVariables?: Readonly<Record<string, unknown>>;
+}
+
+/** What the prompt of a chat depends on. */
+export type RenderParams = Pick<
+  ChatParams,
+  "tools" | "toolChoice" | "continueFinalMessage" | "addGenerationPrompt" | "templateVariables"
+>;
+
+export interface ScoreParams {
+  /** How many of the likeliest tokens to report at each place (0…20). Default 0. */
+  readonly logprobs?: number;
+  readonly signal?: AbortSignal;
 }
 
 export interface TokenLogprob {
   readonly id: number;
   readonly text: string;
+  /** What the token stands for in UTF-8, which need not be whole characters. */
+  readonly bytes: readonly number[];
   readonly logprob: number;
 }
 
-export type FinishReason = "stop" | "length" | "abort";
+export type FinishReason = "stop" | "length" | "tool_calls" | "abort";
 
 export interface Usage {
   readonly promptTokens: number;
   /** Prompt tokens whose state was still there from an earlier turn. */
   readonly cachedTokens: number;
   readonly completionTokens: number;
+  /** Of these, tokens of thinking. */
+  readonly reasoningTokens?: number;
   /** Milliseconds from the call to the first token. */
   readonly timeToFirstTokenMs: number;
   /** Tokens a second while prefilling, without the cached ones. */
@@ -87,19 +128,42 @@ export interface Usage {
   readonly decodeTokensPerSecond: number;
 }
 
-/** What a reply is made of, in order: progress while the prompt is read, text as it comes, and one `finish`. */
+/** A token that was drawn (or read), and the likeliest that could have been. */
+export type ScoredToken = TokenLogprob & { readonly top: readonly TokenLogprob[] };
+
+/**
+ * What a reply is made of, in order: progress while the prompt is read, thoughts, text and calls as they come, and one
+ * `finish`. A call's `name` comes with its first event; its `argumentsDelta`s together are one JSON object.
+ */
 export type GenerationEvent =
   | { readonly kind: "prefill"; readonly done: number; readonly total: number }
   | {
       readonly kind: "text";
       readonly text: string;
       readonly tokenIds: readonly number[];
-      readonly logprobs?: readonly (TokenLogprob & { readonly top: readonly TokenLogprob[] })[];
+      readonly logprobs?: readonly ScoredToken[];
+    }
+  | {
+      readonly kind: "reasoning";
+      readonly text: string;
+      readonly tokenIds: readonly number[];
+      readonly logprobs?: readonly ScoredToken[];
+    }
+  | {
+      readonly kind: "toolCall";
+      readonly index: number;
+      readonly id: string;
+      readonly name?: string;
+      readonly argumentsDelta: string;
     }
   | {
       readonly kind: "finish";
       readonly reason: FinishReason;
+      /** The stop text, or the stop token that is not the model's own, that ended the reply. */
+      readonly stop?: string | number;
       readonly text: string;
+      readonly reasoning?: string;
+      readonly toolCalls?: readonly (ToolCall & { readonly id: string })[];
       readonly tokenIds: readonly number[];
       readonly usage: Usage;
     };
@@ -144,6 +208,8 @@ export interface ModelInfo {
   readonly layers: { readonly delta: number; readonly attention: number };
   readonly quantization: string;
   readonly maxContext: number;
+  /** Tokens of the longest step. */
+  readonly maxBatchTokens: number;
   readonly vocabulary: number;
   /** What the checkpoint asks for (generation_config.json), the defaults filled in; `seed` and `logitBias` are absent. */
   readonly sampling: Required<Omit<SamplingParams, "seed" | "logitBias">>;

@@ -63,6 +63,13 @@ export class Engine {
     }
   }
 
+  /** Forgets what is known of earlier prompts, once requests under way have ended. */
+  async clearCache(): Promise<void> {
+    const leave = await this.#turnstile.enter();
+    this.#cache.clear();
+    leave();
+  }
+
   /** The runner's device is gone, and every request fails. */
   get isLost(): boolean {
     return this.#runner.isLost;

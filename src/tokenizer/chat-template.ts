@@ -7,6 +7,8 @@ export interface TemplateOptions {
   readonly tools?: ChatParams["tools"];
   /** End with the opening of the assistant's turn. Default true. */
   readonly addGenerationPrompt?: boolean;
+  /** End within the last message, which then is the assistant's to go on with. Default false. */
+  readonly continueFinalMessage?: boolean;
   /** Further variables, such as `enable_thinking`. */
   readonly variables?: ChatParams["templateVariables"];
 }
@@ -31,6 +33,11 @@ export class ChatTemplate {
 
   /** The prompt for a chat. Fails with `InvalidRequestError` where a message is malformed or the template refuses it. */
   render(messages: readonly ChatMessage[], options: TemplateOptions = {}): string {
+    if (!options.continueFinalMessage) return this.#render(messages, options);
+    return uptoFinalMessage(messages, this.#render(messages, { ...options, addGenerationPrompt: false }));
+  }
+
+  #render(messages: readonly ChatMessage[], options: TemplateOptions): string {
     if (!this.#program) {
       throw new InvalidRequestError(
         "messages",
@@ -60,10 +67,36 @@ export class ChatTemplate {
    * template writes the messages otherwise without that turn, it is what both have in common: always a prefix.
    */
   boundary(messages: readonly ChatMessage[], options: TemplateOptions = {}): string {
+    if (options.continueFinalMessage) return this.render(messages, options);
     const prompt = this.render(messages, { ...options, addGenerationPrompt: true });
     const closed = this.render(messages, { ...options, addGenerationPrompt: false });
     let common = 0;
     while (common < closed.length && closed[common] === prompt[common]) common++;
     return closed.slice(0, common);
   }
+}
+
+/** A prompt without what the template writes after the last message's text. */
+function uptoFinalMessage(messages: readonly ChatMessage[], prompt: string): string {
+  const last = messages.at(-1)!;
+  const where = `messages[${messages.length - 1}]`;
+  if (last.role !== "assistant") {
+    throw new InvalidRequestError(
+      `${where}.role`,
+      `only an assistant's message can be continued, not a ${last.role}'s.`,
+    );
+  }
+  const text = templateMessages([last])[0].content;
+  if (typeof text !== "string" || text.trim() === "") {
+    throw new InvalidRequestError(`${where}.content`, "there is no text to continue.");
+  }
+  // Templates may trim what they write.
+  for (const written of [text, text.trimStart(), text.trim()]) {
+    const at = prompt.lastIndexOf(written);
+    if (at >= 0) return prompt.slice(0, at + written.length);
+  }
+  throw new InvalidRequestError(
+    `${where}.content`,
+    "the chat template writes it otherwise, so it cannot be continued.",
+  );
 }
