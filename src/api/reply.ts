@@ -148,6 +148,7 @@ class Clock {
       promptTokens: this.#promptTokens,
       cachedTokens: this.#cached,
       completionTokens: this.#tokens,
+      reasoningTokens: 0,
       timeToFirstTokenMs: hasBegun ? this.#firstMs - this.#startMs : 0,
       prefillTokensPerSecond: hasBegun
         ? perSecond(this.#promptTokens - this.#cached, this.#firstMs - this.#prefillMs!)

@@ -18,6 +18,13 @@ export interface ToolCall {
   readonly function: { readonly name: string; readonly arguments: string | Readonly<Record<string, unknown>> };
 }
 
+/** A call as a reply makes it; its arguments are the text of one JSON object, `{}` where there are none. */
+export interface ReplyToolCall extends ToolCall {
+  readonly id: string;
+  readonly type: "function";
+  readonly function: { readonly name: string; readonly arguments: string };
+}
+
 /** A function the model may call; `parameters` is a JSON Schema. */
 export interface Tool {
   readonly type: "function";
@@ -81,6 +88,10 @@ export interface ChatParams extends GenerateParams {
   readonly tools?: readonly Tool[];
   /** Default `auto`. */
   readonly toolChoice?: ToolChoice;
+  /** `false` ends the reply after its first call. Default true. */
+  readonly parallelToolCalls?: boolean;
+  /** Whether to think before answering, where the model can. Default: as its template has it. */
+  readonly thinking?: boolean;
   /** Tokens of thinking at most, after which the thinking is closed. Default: no limit. */
   readonly thinkingBudget?: number;
   /** Go on writing the last message, which is the assistant's, instead of answering it. Default false. */
@@ -94,7 +105,7 @@ export interface ChatParams extends GenerateParams {
 /** What the prompt of a chat depends on. */
 export type RenderParams = Pick<
   ChatParams,
-  "tools" | "toolChoice" | "continueFinalMessage" | "addGenerationPrompt" | "templateVariables"
+  "tools" | "toolChoice" | "thinking" | "continueFinalMessage" | "addGenerationPrompt" | "templateVariables"
 >;
 
 export interface ScoreParams {
@@ -111,6 +122,7 @@ export interface TokenLogprob {
   readonly logprob: number;
 }
 
+/** `tool_calls` is a `stop` of a reply that calls functions. */
 export type FinishReason = "stop" | "length" | "tool_calls" | "abort";
 
 export interface Usage {
@@ -119,13 +131,19 @@ export interface Usage {
   readonly cachedTokens: number;
   readonly completionTokens: number;
   /** Of these, tokens of thinking. */
-  readonly reasoningTokens?: number;
+  readonly reasoningTokens: number;
   /** Milliseconds from the call to the first token. */
   readonly timeToFirstTokenMs: number;
   /** Tokens a second while prefilling, without the cached ones. */
   readonly prefillTokensPerSecond: number;
   /** Tokens a second after the first. */
   readonly decodeTokensPerSecond: number;
+}
+
+/** The tokens behind a piece of a reply, and how likely they were, if that was asked for. */
+export interface ReplyTokens {
+  readonly tokenIds: readonly number[];
+  readonly logprobs?: readonly ScoredToken[];
 }
 
 /** A token that was drawn (or read), and the likeliest that could have been. */
@@ -137,33 +155,28 @@ export type ScoredToken = TokenLogprob & { readonly top: readonly TokenLogprob[]
  */
 export type GenerationEvent =
   | { readonly kind: "prefill"; readonly done: number; readonly total: number }
-  | {
-      readonly kind: "text";
-      readonly text: string;
-      readonly tokenIds: readonly number[];
-      readonly logprobs?: readonly ScoredToken[];
-    }
-  | {
-      readonly kind: "reasoning";
-      readonly text: string;
-      readonly tokenIds: readonly number[];
-      readonly logprobs?: readonly ScoredToken[];
-    }
-  | {
+  | ({ readonly kind: "reasoning"; readonly text: string } & ReplyTokens)
+  | ({ readonly kind: "text"; readonly text: string } & ReplyTokens)
+  | ({
       readonly kind: "toolCall";
+      /** Which call of the reply, from 0. */
       readonly index: number;
       readonly id: string;
       readonly name?: string;
       readonly argumentsDelta: string;
-    }
+      /** The call turned out to be malformed, or was cut: forget it. What was written of it follows as text. */
+      readonly isWithdrawn?: true;
+    } & ReplyTokens)
   | {
       readonly kind: "finish";
       readonly reason: FinishReason;
       /** The stop text, or the stop token that is not the model's own, that ended the reply. */
       readonly stop?: string | number;
+      /** The content alone, without thoughts and calls. */
       readonly text: string;
       readonly reasoning?: string;
-      readonly toolCalls?: readonly (ToolCall & { readonly id: string })[];
+      readonly toolCalls?: readonly ReplyToolCall[];
+      /** Of all of the reply. */
       readonly tokenIds: readonly number[];
       readonly usage: Usage;
     };
