@@ -4,10 +4,20 @@ import type { WeightFormat, WeightRows } from "./format.ts";
 export interface FileSource {
   /** What a person would call it: a path, a URL, a folder's name. */
   readonly label: string;
+  /** The one file that a person named instead of the whole: a `.gguf`. */
+  readonly file?: string;
+  /** Names of all files, where the place can tell them (a web server cannot). */
+  list?(): Promise<readonly string[]>;
   /** Size in bytes, or undefined where there is no such file. */
   size(name: string, signal?: AbortSignal): Promise<number | undefined>;
   /** The bytes [from, to); all of it without a range. Fails with `CheckpointError` where they are not to be had. */
   read(name: string, range?: { from: number; to: number }, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
+  /** What changes when the bytes of a file do (a hash, an ETag, a date), where the source knows such a thing: a key for copies. */
+  version?(name: string, signal?: AbortSignal): Promise<string | undefined>;
+  /** The names of all files, where the source can tell. */
+  list?(signal?: AbortSignal): Promise<readonly string[]>;
+  /** The file that was asked for, where it was one of these files and not all of them. */
+  readonly entry?: string;
   /** Lets go of what it holds open; reads under way may fail. */
   close?(): Promise<void>;
 }
@@ -20,6 +30,8 @@ export interface CheckpointTensor {
   readonly name: string;
   readonly shape: readonly number[];
   readonly format: WeightFormat;
+  /** What `auto` makes of it on the device, where that is not `format`: rows of a foreign block format are read as f32. */
+  readonly auto?: WeightFormat;
   readonly sizeBytes: number;
   /** Rows [from, to), data and scales aligned to 4 bytes, where all dimensions but the last are rows (a 3-D tensor [E, 2I, H] has E · 2I rows). */
   read(from: number, to: number, signal?: AbortSignal): Promise<WeightRows>;
