@@ -7,17 +7,13 @@ export interface FileSource {
   /** The one file that a person named instead of the whole: a `.gguf`. */
   readonly file?: string;
   /** Names of all files, where the place can tell them (a web server cannot). */
-  list?(): Promise<readonly string[]>;
+  list?(signal?: AbortSignal): Promise<readonly string[]>;
   /** Size in bytes, or undefined where there is no such file. */
   size(name: string, signal?: AbortSignal): Promise<number | undefined>;
   /** The bytes [from, to); all of it without a range. Fails with `CheckpointError` where they are not to be had. */
   read(name: string, range?: { from: number; to: number }, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /** What changes when the bytes of a file do (a hash, an ETag, a date), where the source knows such a thing: a key for copies. */
   version?(name: string, signal?: AbortSignal): Promise<string | undefined>;
-  /** The names of all files, where the source can tell. */
-  list?(signal?: AbortSignal): Promise<readonly string[]>;
-  /** The file that was asked for, where it was one of these files and not all of them. */
-  readonly entry?: string;
   /** Lets go of what it holds open; reads under way may fail. */
   close?(): Promise<void>;
 }
