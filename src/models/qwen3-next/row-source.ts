@@ -1,6 +1,14 @@
 import type { CheckpointTensor } from "../../weights/checkpoint.ts";
 import { decodeRows } from "../../weights/decode.ts";
-import { dataBytes, scaleBytes, type WeightRole, type WeightRows, type WeightSource } from "../../weights/format.ts";
+import {
+  dataBytes,
+  isQuantized,
+  scaleBytes,
+  type WeightFormat,
+  type WeightRole,
+  type WeightRows,
+  type WeightSource,
+} from "../../weights/format.ts";
 
 /** Consecutive rows of one tensor. */
 export interface RowRun {
@@ -21,6 +29,7 @@ export function rowSource(label: string, role: WeightRole, columns: number, runs
     role,
     columns,
     format,
+    ...(role !== "vector" && { auto: autoFormat(runs) }),
     rows: runs.reduce((sum, run) => sum + run.count, 0),
     async read(from, to, signal) {
       const target: WeightRows = {
@@ -41,11 +50,23 @@ export function rowSource(label: string, role: WeightRole, columns: number, runs
   };
 }
 
+/**
+ * What `auto` makes of tensors on top of each other: what all of them ask for; else what holds the most exact of them, where
+ * different quantised formats meet in q8, and quantised ones take on the f16 or bf16 of their neighbours.
+ */
+function autoFormat(runs: readonly RowRun[]): WeightFormat {
+  const wanted = [...new Set(runs.map(({ tensor }) => tensor.auto ?? tensor.format))];
+  const plain = wanted.filter((format) => !isQuantized(format));
+  if (wanted.length === 1 || plain.length === 1) return plain[0] ?? wanted[0];
+  return plain.length === 0 ? "q8" : "f32";
+}
+
 /** The same matrix with every number changed on the way, as f32. */
 export function mapSource(source: WeightSource, change: (value: number) => number): WeightSource {
   return {
     ...source,
     format: "f32",
+    auto: undefined,
     read: async (from, to, signal) => asF32(await source.read(from, to, signal), change),
   };
 }
