@@ -3,13 +3,13 @@ import type { FileSource } from "./checkpoint.ts";
 
 /**
  * Files that a user dropped or picked. Where they carry paths (`webkitRelativePath`), the model is the folder that holds
- * the topmost config.json; files outside of it are not seen.
+ * the topmost config.json or .gguf; files outside of it are not seen.
  */
 export class FileListSource implements FileSource {
   readonly label: string;
   readonly #files = new Map<string, File>();
 
-  /** Fails with `CheckpointError` where two folders at the top hold a config.json. */
+  /** Fails with `CheckpointError` where two folders at the top hold a model. */
   constructor(files: readonly File[]) {
     const folder = modelFolder(files.map(pathOf));
     this.label = folder.split("/").at(-2) ?? "the chosen files";
@@ -17,6 +17,10 @@ export class FileListSource implements FileSource {
       const path = pathOf(file);
       if (path.startsWith(folder)) this.#files.set(path.slice(folder.length), file);
     }
+  }
+
+  async list(): Promise<string[]> {
+    return [...this.#files.keys()];
   }
 
   async size(name: string): Promise<number | undefined> {
@@ -47,15 +51,13 @@ export class FileListSource implements FileSource {
 
 const pathOf = (file: File): string => file.webkitRelativePath || file.name;
 
-/** The folder of the topmost config.json with a slash at its end, "" where paths have no folder. */
+/** The folder of the topmost config.json or .gguf with a slash at its end, "" where paths have no folder. */
 function modelFolder(paths: readonly string[]): string {
   const depth = (path: string) => path.split("/").length;
-  const folders = paths
-    .filter((path) => /(^|\/)config\.json$/.test(path))
-    .map((path) => path.slice(0, -"config.json".length))
-    .sort((a, b) => depth(a) - depth(b));
+  const folders = [...new Set(paths.flatMap((path) => /^(.*\/|)(?:config\.json|[^/]+\.gguf)$/i.exec(path)?.[1] ?? []))];
+  folders.sort((a, b) => depth(a) - depth(b));
   if (folders.length > 1 && depth(folders[0]) === depth(folders[1])) {
-    const message = "each holds a config.json. Choose the folder of one model.";
+    const message = "each holds a config.json or a .gguf. Choose the folder of one model.";
     throw new CheckpointError("the chosen files", `${folders[0]} and ${folders[1]} ${message}`);
   }
   return folders[0] ?? "";

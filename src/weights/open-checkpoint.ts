@@ -1,23 +1,31 @@
 import { CheckpointError } from "../errors.ts";
 import type { Checkpoint, FileSource } from "./checkpoint.ts";
+import { chooseGguf } from "./gguf/choose-gguf.ts";
+import { openGguf } from "./gguf/open-gguf.ts";
 import { openTensors } from "./tensor-table.ts";
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
 /**
- * Opens a Hugging Face model folder: its JSON files and the headers of its safetensors; weights are read later, by rows.
- * Fails with `CheckpointError`, which names the file, where one is missing, truncated or corrupt; `files` is then closed.
+ * Opens a Hugging Face model folder (its JSON files and the headers of its safetensors) or a GGUF; weights are read later,
+ * by rows. `file` says which `.gguf` where there are several. Fails with `CheckpointError`, which names the file, where one
+ * is missing, truncated or corrupt; `files` is then closed.
  */
-export async function openCheckpoint(files: FileSource, signal?: AbortSignal): Promise<Checkpoint> {
+export async function openCheckpoint(
+  files: FileSource,
+  signal?: AbortSignal,
+  file: string | undefined = files.file,
+): Promise<Checkpoint> {
   try {
-    return await open(files, signal);
+    const gguf = await chooseGguf(files, file, signal);
+    return gguf === undefined ? await openFolder(files, signal) : await openGguf(files, gguf, signal);
   } catch (error) {
     await files.close?.();
     throw error;
   }
 }
 
-async function open(files: FileSource, signal?: AbortSignal): Promise<Checkpoint> {
+async function openFolder(files: FileSource, signal?: AbortSignal): Promise<Checkpoint> {
   const config = await readObject(files, "config.json", signal);
   if (!config) {
     throw new CheckpointError(

@@ -1,9 +1,9 @@
 import type { Norm } from "../../ops/ops.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import type { WeightSource } from "../../weights/format.ts";
+import { mapSource, type RowRun } from "../../weights/row-source.ts";
 import type { LayerConfig, ModelConfig } from "./config.ts";
 import { NamedTensors } from "./named-tensors.ts";
-import { mapSource, type RowRun } from "./row-source.ts";
 import type {
   AttentionMixerWeights,
   DeltaMixerWeights,

@@ -1,7 +1,7 @@
 import { CheckpointError } from "../../errors.ts";
 import type { Checkpoint, CheckpointTensor } from "../../weights/checkpoint.ts";
 import type { WeightRole, WeightSource } from "../../weights/format.ts";
-import { type RowRun, rowSource } from "./row-source.ts";
+import { type RowRun, rowSource } from "../../weights/row-source.ts";
 
 /** A checkpoint's tensors below one prefix, with their shapes checked, and a list of those that were asked for. */
 export class NamedTensors {

@@ -1,4 +1,4 @@
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { CheckpointError } from "../../errors.ts";
 import type { FileSource } from "../../weights/checkpoint.ts";
@@ -25,6 +25,11 @@ export class FolderSource implements FileSource {
       throw new CheckpointError(folder, "this is not a folder. Give the folder that holds config.json.");
     }
     return new FolderSource(folder);
+  }
+
+  async list(): Promise<string[]> {
+    const entries = await readdir(this.label, { withFileTypes: true });
+    return entries.filter((entry) => !entry.isDirectory()).map(({ name }) => name);
   }
 
   async size(name: string): Promise<number | undefined> {

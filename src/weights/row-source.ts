@@ -1,5 +1,5 @@
-import type { CheckpointTensor } from "../../weights/checkpoint.ts";
-import { decodeRows } from "../../weights/decode.ts";
+import type { CheckpointTensor } from "./checkpoint.ts";
+import { decodeRows } from "./decode.ts";
 import {
   dataBytes,
   isQuantized,
@@ -8,7 +8,7 @@ import {
   type WeightRole,
   type WeightRows,
   type WeightSource,
-} from "../../weights/format.ts";
+} from "./format.ts";
 
 /** Consecutive rows of one tensor. */
 export interface RowRun {
@@ -130,7 +130,7 @@ function copyRows(source: WeightRows, from: number, target: WeightRows, at: numb
 const newScales = (bytes: number): Uint8Array | undefined =>
   bytes ? new Uint8Array(Math.ceil(bytes / 4) * 4) : undefined;
 
-function asF32(rows: WeightRows, change?: (value: number) => number): WeightRows {
+export function asF32(rows: WeightRows, change?: (value: number) => number): WeightRows {
   const values = decodeRows(rows);
   const data = change ? values.map(change) : values;
   return {
