@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Plugin } from "vite";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
@@ -18,13 +19,37 @@ const minifyShaders: Plugin = {
   },
 };
 
+/**
+ * XGrammar is published as a script that takes itself for a module and offers nothing to import. Here it becomes a
+ * function that runs the script anew, and that hides from it what would make it look for files.
+ */
+const xgrammar: Plugin = {
+  name: "xgrammar",
+  resolveId: (id) => (id === "virtual:xgrammar" ? "\0xgrammar.js" : undefined),
+  load: {
+    filter: { id: /^\0xgrammar\.js$/ },
+    handler: async () => {
+      const script = await readFile(path("./node_modules/@mlc-ai/web-xgrammar/lib/index.js"), "utf8");
+      const body = script.replace("await import('module')", "{}").replace(/^\/\/# sourceMappingURL.*$/m, "");
+      const hidden = "process, document, window, importScripts, require";
+      return `export function createXGrammar(log) {
+        const exports = {};
+        const console = { log, warn: log, error: log };
+        (function (exports, module, console, location, ${hidden}) {${body}
+        }).call(globalThis, exports, {}, console, { href: "" });
+        return exports;
+      }`;
+    },
+  },
+};
+
 const external = [/^node:/, "webgpu", "commander", "@sparticuz/chromium"];
 
 const library = (entries: string[], outDir: string, node: boolean): ViteUserConfig => ({
   base: "./",
-  plugins: node ? [] : [minifyShaders],
+  plugins: node ? [xgrammar] : [xgrammar, minifyShaders],
   publicDir: false,
-  worker: { format: "es", plugins: () => [minifyShaders] },
+  worker: { format: "es", plugins: () => [xgrammar, minifyShaders] },
   build: {
     outDir,
     target: node ? "node20" : "es2022",
@@ -55,14 +80,14 @@ export default defineConfig(({ mode }): ViteUserConfig => {
       return {
         root: path("./demo"),
         base: "./",
-        plugins: [minifyShaders],
-        worker: { format: "es", plugins: () => [minifyShaders] },
+        plugins: [xgrammar, minifyShaders],
+        worker: { format: "es", plugins: () => [xgrammar, minifyShaders] },
         resolve: { alias: { sluice: path("./src/index.ts") } },
         build: { outDir: path("./dist/demo"), emptyOutDir: true, target: "es2022" },
       };
     case "bench":
-      return { test: { ...test, include: ["test/bench/**/*.bench.ts"], testTimeout: 600_000 } };
+      return { plugins: [xgrammar], test: { ...test, include: ["test/bench/**/*.bench.ts"], testTimeout: 600_000 } };
     default:
-      return { test };
+      return { plugins: [xgrammar], test };
   }
 });

@@ -54,6 +54,11 @@ export class Tokenizer {
     return this.#bytes[id];
   }
 
+  /** What a token stands for, one printable character a byte, as byte-level BPE writes it; "" for special tokens. */
+  piece(id: number): string {
+    return this.isSpecial(id) ? "" : Array.from(this.bytes(id), (byte) => charOf[byte]).join("");
+  }
+
   #toBytes(id: number): Uint8Array {
     const token = this.#bpe.id_to_token(id) ?? "";
     return this.#added.get(token) === id ? utf8.encode(token) : Uint8Array.from(token, (char) => byteOf[char]!);

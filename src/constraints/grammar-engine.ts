@@ -1,0 +1,95 @@
+import type { CompiledGrammar, GrammarCompiler } from "@mlc-ai/web-xgrammar";
+import { InvalidRequestError } from "../errors.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { GrammarConstraint } from "./grammar-constraint.ts";
+import type { Structure } from "./structure.ts";
+import type { TokenConstraint } from "./token-constraint.ts";
+
+type XGrammar = typeof import("@mlc-ai/web-xgrammar");
+
+interface Instance {
+  readonly library: XGrammar;
+  readonly compiler: GrammarCompiler;
+  /** What the library has said of its last failure. */
+  readonly log: string[];
+  /** Compiled structures by their text, longest unused first. */
+  readonly compiled: Map<string, CompiledGrammar>;
+}
+
+/** Compiled structures to keep: a service is asked for the same few schemas again and again. */
+const KEPT = 32;
+
+/** Holds replies to a structure, through XGrammar, which is loaded when the first one is asked for. */
+export class GrammarEngine {
+  readonly #tokenizer: Tokenizer;
+  readonly #vocabularySize: number;
+  readonly #stopIds: readonly number[];
+  #instance: Promise<Instance> | undefined;
+
+  /** @param vocabularySize logits of the model, padding included */
+  constructor(tokenizer: Tokenizer, options: { vocabularySize: number; stopIds: readonly number[] }) {
+    this.#tokenizer = tokenizer;
+    this.#vocabularySize = options.vocabularySize;
+    this.#stopIds = options.stopIds;
+  }
+
+  /**
+   * A constraint for one reply; the caller disposes of it.
+   *
+   * @param field names what was wrong in the request
+   * @throws InvalidRequestError where the structure makes no grammar
+   */
+  async constrain(structure: Structure, field: string): Promise<TokenConstraint> {
+    this.#instance ??= this.#create();
+    const instance = await this.#instance;
+    try {
+      const grammar = await compile(instance, structure);
+      const matcher = await instance.library.GrammarMatcher.createGrammarMatcher(grammar);
+      return new GrammarConstraint(matcher, field);
+    } catch (error) {
+      // An instance that has failed cannot be trusted with another grammar.
+      this.#instance = undefined;
+      throw new InvalidRequestError(field, `the grammar engine refuses it: ${reason(instance.log, error)}`);
+    }
+  }
+
+  async #create(): Promise<Instance> {
+    const { createXGrammar } = await import("virtual:xgrammar");
+    const log: string[] = [];
+    const library = createXGrammar((message) => log.push(message));
+    const vocabulary = Array.from({ length: this.#vocabularySize }, (_, id) => this.#tokenizer.piece(id));
+    const info = await library.TokenizerInfo.createTokenizerInfo(
+      vocabulary,
+      "byte_level",
+      false,
+      this.#vocabularySize,
+      [...this.#stopIds],
+    );
+    // It would keep everything ever compiled.
+    const compiler = await library.GrammarCompiler.createGrammarCompiler(info, false);
+    return { library, compiler, log, compiled: new Map() };
+  }
+}
+
+async function compile({ compiler, compiled }: Instance, structure: Structure): Promise<CompiledGrammar> {
+  const key = JSON.stringify(structure);
+  const grammar =
+    compiled.get(key) ?? (await compiler.compileStructuralTag({ type: "structural_tag", format: structure }));
+  compiled.delete(key);
+  compiled.set(key, grammar);
+  if (compiled.size > KEPT) {
+    const [oldest, unused] = compiled.entries().next().value!;
+    compiled.delete(oldest);
+    unused.dispose();
+  }
+  return grammar;
+}
+
+/** The library writes "[FATAL] file:line: reason" and aborts; of what its C++ throws, only a number arrives. */
+function reason(log: string[], error: unknown): string {
+  const said = log.splice(0).find((line) => line.startsWith("[FATAL]"));
+  const text = said?.replace(/^\[FATAL\]\s+\S+:\d+:\s+/, "").split("\n")[0];
+  return (
+    text ?? (error instanceof WebAssembly.RuntimeError ? "it is nested too deeply or too large." : "it is malformed.")
+  );
+}
