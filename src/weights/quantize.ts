@@ -41,7 +41,32 @@ export function quantizeQ4(values: Float32Array, columns: number): WeightRows {
   return { format: "q4", rows: values.length / columns, columns, data: bytesOf(data), scales: bytesOf(scales) };
 }
 
-/** 0 where the scale is 0: then every weight becomes 0. */
+/**
+ * Finite weights [rows, columns], columns a multiple of 32, to 4 bits with a scale and a min per 32. Both are searched: to
+ * cut off a little at either end makes the steps between finer.
+ */
+export function quantizeQ4a(values: Float32Array, columns: number): WeightRows {
+  const data = new Uint32Array(dataBytes("q4a", values.length) / 4);
+  const scales = new Uint16Array(scaleBytes("q4a", values.length) / 2);
+  for (let start = 0, group = 0; start < values.length; start += GROUP, group += 2) {
+    searchRange(values, start);
+    scales[group] = floatToHalf(scale);
+    const stepSize = halfToFloat(scales[group]);
+    const inverse = inverseOf(scales[group]);
+    // The scale has been rounded: the min makes up for it.
+    fitRange(values, start, inverse, min);
+    scales[group + 1] = floatToHalf((sum - stepSize * levels) / GROUP);
+    const offset = 0.5 - halfToFloat(scales[group + 1]) * inverse;
+    for (let i = start; i < start + GROUP; i += 8) {
+      let word = 0;
+      for (let e = 0; e < 8; e++) word |= rangeLevel(values[i + e] * inverse + offset) << Q4_SHIFTS[e];
+      data[i >> 3] = word;
+    }
+  }
+  return { format: "q4a", rows: values.length / columns, columns, data: bytesOf(data), scales: bytesOf(scales) };
+}
+
+/** 0 where the scale is 0: then every weight of a group becomes the same. */
 const inverseOf = (half: number): number => ((half & 0x7fff) === 0 ? 0 : 1 / halfToFloat(half));
 
 /** The nearest of the levels 0…15, which stand for −8…7. */
@@ -109,30 +134,72 @@ function signedMax(values: Float32Array, start: number): number {
   return max;
 }
 
-/** Finite weights [rows, columns], columns a multiple of 32, to 4 bits with a scale and a min per 32. */
-export function quantizeQ4a(values: Float32Array, columns: number): WeightRows {
-  const data = new Uint32Array(dataBytes("q4a", values.length) / 4);
-  const scales = new Uint16Array(scaleBytes("q4a", values.length) / 2);
-  for (let start = 0; start < values.length; start += GROUP) {
-    let low = Number.POSITIVE_INFINITY;
-    let high = Number.NEGATIVE_INFINITY;
-    for (let i = start; i < start + GROUP; i++) {
-      low = Math.min(low, values[i]);
-      high = Math.max(high, values[i]);
-    }
-    const group = start / GROUP;
-    scales[2 * group] = floatToHalf((high - low) / 15);
-    scales[2 * group + 1] = floatToHalf(scales[2 * group] === 0 ? (low + high) / 2 : low);
-    const inverse = inverseOf(scales[2 * group]);
-    const min = halfToFloat(scales[2 * group + 1]);
-    for (let i = start; i < start + GROUP; i += 8) {
-      let word = 0;
-      for (let e = 0; e < 8; e++) {
-        const q = ((values[i + e] - min) * inverse + 0.5) | 0;
-        word |= Math.max(0, Math.min(15, q)) << Q4_SHIFTS[e];
-      }
-      data[i >> 3] = word;
-    }
+/** How many steps the range is cut by, at its lower end and at its upper one. */
+const CUTS = [0, 0.5, 1].flatMap((low) => [0, 0.5, 1].map((high) => [low, high] as const));
+
+// What `searchRange` and `fitRange` found.
+let min = 0;
+let sum = 0;
+let levels = 0;
+let error = 0;
+
+/**
+ * Leaves in `scale` and `min` what has the least squared error. For fixed levels u both follow by least squares; so each
+ * cut is judged by that, and the levels of the best are chosen anew until nothing is gained.
+ */
+function searchRange(values: Float32Array, start: number): void {
+  let low = values[start];
+  let high = low;
+  for (let i = start + 1; i < start + GROUP; i++) {
+    if (values[i] < low) low = values[i];
+    if (values[i] > high) high = values[i];
   }
-  return { format: "q4a", rows: values.length / columns, columns, data: bytesOf(data), scales: bytesOf(scales) };
+  let bestError = Number.POSITIVE_INFINITY;
+  let bestScale = 0;
+  let bestMin = low;
+  const improve = (stepSize: number, from: number): boolean => {
+    fitRange(values, start, 1 / stepSize, from);
+    if (!(error < bestError)) return false;
+    [bestError, bestScale, bestMin] = [error, scale, min];
+    return true;
+  };
+  if (high > low) {
+    for (const [below, above] of CUTS) {
+      const stepSize = (high - low) / (15 + below + above);
+      improve(stepSize, low + below * stepSize);
+    }
+    for (let round = 0; round < 3 && bestScale > 0; round++) if (!improve(bestScale, bestMin)) break;
+  }
+  scale = bestScale;
+  min = bestMin;
+}
+
+/** Least squares of w ≈ scale · u + min for the levels that `inverse` and `from` give. */
+function fitRange(values: Float32Array, start: number, inverse: number, from: number): void {
+  const offset = 0.5 - from * inverse;
+  let u = 0;
+  let uu = 0;
+  let w = 0;
+  let ww = 0;
+  let wu = 0;
+  for (let i = start; i < start + GROUP; i++) {
+    const value = values[i];
+    const q = rangeLevel(value * inverse + offset);
+    u += q;
+    uu += q * q;
+    w += value;
+    ww += value * value;
+    wu += value * q;
+  }
+  const spread = GROUP * uu - u * u;
+  scale = spread > 0 ? (GROUP * wu - u * w) / spread : 0;
+  min = (w - scale * u) / GROUP;
+  error = ww - scale * wu - min * w;
+  sum = w;
+  levels = u;
+}
+
+function rangeLevel(raised: number): number {
+  const q = raised | 0;
+  return q < 0 ? 0 : q > 15 ? 15 : q;
 }
