@@ -6,15 +6,17 @@ import { expect, it } from "vitest";
 /** What each folder of src may import: `uses` anything of it, `knows` types only, `loads` when asked for. */
 const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: string[] }> = {
   // Loading a model is where everything meets; a user's calls go to the engine alone.
-  api: { uses: ["engine", "tokenizer", "models", "weights", "runner", "gpu"] },
+  api: { uses: ["engine", "chat", "tokenizer", "models", "weights", "runner", "gpu"] },
   runner: { uses: ["engine", "models", "ops", "kernels", "weights", "gpu"] },
   models: { uses: ["weights"], knows: ["ops"] },
   ops: { uses: ["kernels", "gpu", "weights"] },
   kernels: { uses: ["gpu", "weights"] },
   weights: { uses: ["gpu"] },
+  stores: { uses: ["weights"] },
+  chat: { uses: ["tokenizer"] },
   tokenizer: { knows: ["weights"] },
   reference: { uses: ["models", "weights"], knows: ["ops", "engine", "runner"] },
-  platform: { uses: ["weights", "gpu"], knows: ["api", "engine"], loads: ["reference"] },
+  platform: { uses: ["weights", "stores", "gpu"], knows: ["api", "engine"], loads: ["reference"] },
   engine: {},
   gpu: {},
 };
