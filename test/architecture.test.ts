@@ -7,6 +7,7 @@ import { expect, it } from "vitest";
 const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: string[] }> = {
   // Loading a model is where everything meets; a user's calls go to the engine alone.
   api: { uses: ["engine", "chat", "tokenizer", "models", "weights", "runner", "gpu"] },
+  server: { uses: ["api"] },
   runner: { uses: ["engine", "models", "ops", "kernels", "weights", "gpu"] },
   models: { uses: ["weights"], knows: ["ops"] },
   ops: { uses: ["kernels", "gpu", "weights"] },
@@ -84,12 +85,13 @@ it("has no cycles", () => {
   expect(files.map((file) => visit(file, []).join(" -> ")).find(Boolean)).toBeUndefined();
 });
 
-it("names a platform in src/platform and entry points only", () => {
+it("names a platform in src/platform, the server and entry points only", () => {
   const wrong = imports.filter(
     ({ from, to }) =>
       (to.startsWith("node:") || to === "webgpu" || folderOf(to) === "platform") &&
       !isEntryPoint(from) &&
-      folderOf(from) !== "platform",
+      // A server is for Node alone.
+      !["platform", "server"].includes(folderOf(from)),
   );
   expect(wrong.map(print)).toEqual([]);
 });

@@ -7,6 +7,7 @@ import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
 import { packageVersion } from "./package.ts";
 import { addScore } from "./score.ts";
+import { addServe } from "./serve.ts";
 
 /** Runs a command line and gives its exit code: 0, 1 for what went wrong, 2 for a command line that makes no sense. */
 export async function run(args: readonly string[]): Promise<number> {
@@ -44,7 +45,7 @@ Examples:
   $ sluice inspect ./Qwen3-Next-80B-A3B-Instruct --quantization q4
   $ sluice <command> --help`,
     );
-  for (const add of [addChat, addGenerate, addScore, addInspect, addBench, addDevices]) add(program);
+  for (const add of [addChat, addGenerate, addServe, addScore, addInspect, addBench, addDevices]) add(program);
   return program;
 }
 

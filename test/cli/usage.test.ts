@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { buildCli, sluice } from "../support/cli.ts";
 import { fixtureFolder } from "../support/reference-model.ts";
 
-const COMMANDS = ["chat", "generate", "score", "inspect", "bench", "devices"];
+const COMMANDS = ["chat", "generate", "serve", "score", "inspect", "bench", "devices"];
 
 beforeAll(buildCli);
 

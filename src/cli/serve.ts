@@ -1,0 +1,146 @@
+import { readFile } from "node:fs/promises";
+import { type Command, InvalidArgumentError } from "commander";
+import { InvalidRequestError } from "../errors.ts";
+import type { LLMServer } from "../server.ts";
+import { loadLLM } from "./load.ts";
+import { type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
+import { packageVersion, sproutFolder } from "./package.ts";
+import { countText } from "./text.ts";
+
+/** What `sluice serve` was asked for; every spelling of an option ends as one of these. */
+export interface ServeOptions extends Omit<ModelOptions, "context"> {
+  readonly host: string;
+  readonly port: number;
+  readonly apiKey?: readonly string[];
+  readonly apiKeyFile?: string;
+  readonly servedModelName?: readonly string[];
+  readonly strictModel?: boolean;
+  readonly maxModelLen?: number;
+  readonly maxNumSeqs: number;
+  readonly maxNumQueuedReqs: number;
+  readonly maxRequestsPerKey?: number;
+  readonly maxBodyMib: number;
+  readonly allowedOrigins?: readonly string[];
+  readonly defaultChatTemplateKwargs?: Readonly<Record<string, unknown>>;
+  readonly heartbeat: number;
+  readonly shutdownTimeout: number;
+}
+
+export function addServe(program: Command): void {
+  const command = program
+    .command("serve [model]")
+    .description("Serve a model over HTTP, as OpenAI, Anthropic and SGLang do.")
+    .option("--host <address>", "address to listen on", "127.0.0.1")
+    .option("--port <number>", "port; 0 leaves it to the system", wholeNumber(0), 8000)
+    .option("--api-key <keys...>", "keys of which a request must bring one; also SLUICE_API_KEY or VLLM_API_KEY")
+    .option("--api-key-file <path>", "a file of keys, one a line")
+    .option("--served-model-name <names...>", "what the model is called; replies carry the first name")
+    .option("--strict-model", "answer 404 to requests for a model of another name")
+    .option("--max-model-len <tokens>", "tokens of prompt and reply together, such as 32768 or 32k", tokenCount)
+    .option("--max-num-seqs <count>", "replies written at once", wholeNumber(1), 256)
+    .option("--max-num-queued-reqs <count>", "replies that may wait; further requests get 503", wholeNumber(0), 512)
+    .option("--max-requests-per-key <count>", "replies of one client; further requests get 429", wholeNumber(1))
+    .option("--max-body-mib <size>", "size of a request", number, 64)
+    .option("--allowed-origins <origins...>", "whose pages may ask (default: all)")
+    .option("--default-chat-template-kwargs <json>", "further variables for the chat template", jsonObject)
+    .option("--heartbeat <seconds>", "silence after which a stream gets a comment", number, 10)
+    .option("--shutdown-timeout <seconds>", "how long replies under way may take after SIGTERM", number, 30)
+    .option("--reference", "run on the CPU's plain loops: slow, exact, needs no GPU");
+  weightOptions(command)
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ sluice serve
+  $ sluice serve ./Qwen3-Next-80B-A3B-Instruct --port 8000 --max-model-len 32k --quantization q4
+  $ sluice serve ./model --host 0.0.0.0 --api-key-file keys.txt --served-model-name qwen3-next`,
+    )
+    .action(serve);
+}
+
+async function serve(model = sproutFolder(), options: ServeOptions): Promise<void> {
+  // Nothing else needs the server's libraries.
+  const { createServer } = await import("../server.ts");
+  const keys = await apiKeys(options);
+  const llm = loadLLM(model, { ...options, context: options.maxModelLen });
+  const server = createServer(llm, {
+    servedModelNames: options.servedModelName,
+    strictModel: options.strictModel,
+    apiKeys: keys,
+    allowedOrigins: options.allowedOrigins,
+    maxBodyBytes: options.maxBodyMib * 2 ** 20,
+    maxRequests: options.maxNumSeqs + options.maxNumQueuedReqs,
+    maxRequestsPerClient: options.maxRequestsPerKey,
+    templateVariables: options.defaultChatTemplateKwargs,
+    heartbeatMs: options.heartbeat * 1000,
+    version: packageVersion(),
+  });
+  const closed = closeOnSignal(server, options.shutdownTimeout * 1000);
+  try {
+    const url = await server.listen(options);
+    console.error(`Listening on ${url}; the model is being loaded.`);
+    await server.ready();
+    const { info } = await llm;
+    console.error(`GPU KV cache size: ${countText(info.maxContext)} tokens (${info.maxContext}).`);
+    console.error("Application startup complete.");
+    console.error(`Sluice serves ${model} on ${url}/v1${keys.length > 0 ? ", with API keys" : ""}. Ctrl-C stops it.`);
+    if (keys.length === 0 && !["127.0.0.1", "localhost", "::1"].includes(options.host)) {
+      console.error("Anybody who reaches this address can use it; --api-key asks for a key.");
+    }
+    await closed;
+  } finally {
+    await server.close({ timeoutMs: 0 });
+    await llm.then(
+      (loaded) => loaded.dispose(),
+      () => {},
+    );
+  }
+}
+
+/** Settles when the first signal has been obeyed. A second one ends the process at once. */
+function closeOnSignal(server: LLMServer, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let isSecond = false;
+    const stop = () => {
+      if (isSecond) process.exit(130);
+      isSecond = true;
+      console.error("Stopping: no further requests are taken.");
+      server.close({ timeoutMs }).then(resolve, reject);
+    };
+    process.on("SIGTERM", stop);
+    process.on("SIGINT", stop);
+  });
+}
+
+async function apiKeys({ apiKey, apiKeyFile }: ServeOptions): Promise<string[]> {
+  const fromEnvironment = [process.env.SLUICE_API_KEY, process.env.VLLM_API_KEY].filter((key) => key !== undefined);
+  const given = apiKey ?? (apiKeyFile === undefined ? fromEnvironment : []);
+  const inFile = apiKeyFile === undefined ? [] : (await readKeys(apiKeyFile)).split(/\r?\n/);
+  const keys = [...given, ...inFile].map((key) => key.trim()).filter((key) => key !== "" && !key.startsWith("#"));
+  if (apiKeyFile !== undefined && keys.length === 0) {
+    throw new InvalidRequestError("--api-key-file", `${apiKeyFile} holds no key.`);
+  }
+  return keys;
+}
+
+const readKeys = (path: string): Promise<string> =>
+  readFile(path, "utf8").catch((error: Error) => {
+    throw new InvalidRequestError("--api-key-file", `${path} cannot be read: ${error.message}.`);
+  });
+
+/** 32768, 32k (thousands of 1024), 1m. */
+function tokenCount(text: string): number {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)([km]?)$/i.exec(text.trim()) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError("A number of tokens is wanted, such as 32768 or 32k.");
+  return wholeNumber(2)(
+    String(Number(digits) * { k: 1024, m: 1024 ** 2, "": 1 }[unit.toLowerCase() as "k" | "m" | ""]),
+  );
+}
+
+function jsonObject(text: string): Record<string, unknown> {
+  try {
+    const value = JSON.parse(text);
+    if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
+  } catch {}
+  throw new InvalidArgumentError('A JSON object is wanted, such as {"enable_thinking": false}.');
+}

@@ -1,0 +1,83 @@
+import { randomUUID } from "node:crypto";
+import { getConnInfo } from "@hono/node-server/conninfo";
+import { type Context, Hono } from "hono";
+import { cors } from "hono/cors";
+import { HttpError, toHttpError } from "./http-error.ts";
+import type { Env } from "./respond.ts";
+import { chatCompletions } from "./routes/chat.ts";
+import { completions } from "./routes/completions.ts";
+import { listModels, oneModel } from "./routes/models.ts";
+import { health, metrics, version } from "./routes/status.ts";
+import type { Service } from "./service.ts";
+
+type Handler = (c: Context<Env>, service: Service) => Response | Promise<Response>;
+
+/** Paths, their methods, and what answers. */
+const ROUTES: Readonly<Record<string, { readonly get?: Handler; readonly post?: Handler }>> = {
+  "/v1/models": { get: listModels },
+  "/v1/models/*": { get: oneModel },
+  "/v1/completions": { post: completions },
+  "/v1/chat/completions": { post: chatCompletions },
+  "/health": { get: health },
+  "/ping": { get: health, post: health },
+  "/metrics": { get: metrics },
+  "/version": { get: version },
+};
+
+/** What anyone may read: probes and scrapers bring no key. */
+const OPEN: readonly string[] = ["/health", "/ping", "/metrics", "/version"];
+
+/** The routes of a service. */
+export function createApp(service: Service): Hono<Env> {
+  const app = new Hono<Env>();
+  app.use(async (c, next) => {
+    const given = c.req.header("x-request-id");
+    const id = given !== undefined && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomUUID();
+    c.set("requestId", id);
+    await next();
+    c.header("X-Request-Id", id);
+  });
+  app.use(
+    cors({
+      origin: service.options.allowedOrigins.includes("*") ? "*" : [...service.options.allowedOrigins],
+      exposeHeaders: ["X-Request-Id", "Retry-After", "X-Sluice-Warning"],
+      maxAge: 86_400,
+    }),
+  );
+  app.use(async (c, next) => {
+    const key = OPEN.includes(c.req.path) ? undefined : service.keys.check(c.req.raw.headers);
+    c.set("client", key ?? addressOf(c));
+    await next();
+  });
+  for (const [path, handlers] of Object.entries(ROUTES)) {
+    for (const [method, handler] of Object.entries(handlers)) app.on(method, path, (c) => handler(c, service));
+    app.all(path, (c) => wrongMethod(c, Object.keys(handlers)));
+  }
+  app.notFound((c) => {
+    const message = `There is no ${c.req.path}.`;
+    return answerError(c, new HttpError(message, { status: 404, code: "not_found", type: "not_found_error" }), service);
+  });
+  app.onError((error, c) => answerError(c, error, service));
+  return app;
+}
+
+function answerError(c: Context<Env>, error: unknown, { options }: Service): Response {
+  const known = toHttpError(error);
+  if (known.facts.status === 500) options.onError(error, c.get("requestId"));
+  for (const [name, value] of Object.entries(known.facts.headers ?? {})) c.header(name, value);
+  return c.json(known.body, known.facts.status as 400);
+}
+
+function wrongMethod(c: Context<Env>, methods: readonly string[]): never {
+  const allow = methods.map((method) => method.toUpperCase()).join(", ");
+  throw new HttpError(`${c.req.path} takes ${allow}, not ${c.req.method}.`, {
+    status: 405,
+    code: "method_not_allowed",
+    headers: { Allow: allow },
+  });
+}
+
+/** Without a socket, as in a program that calls `fetch` itself, all requests are of one client. */
+function addressOf(c: Context<Env>): string {
+  return "incoming" in ((c.env ?? {}) as object) ? (getConnInfo(c).remote.address ?? "unknown") : "local";
+}

@@ -1,0 +1,88 @@
+import type { GenerationEvent } from "../api/types.ts";
+import { HttpError } from "./http-error.ts";
+import { type Indexed, merge } from "./merge.ts";
+import type { Metrics, ReplyMetrics } from "./metrics.ts";
+
+/** Begins one reply, which ends when `signal` aborts. */
+export type Choice = (signal: AbortSignal) => AsyncIterable<GenerationEvent>;
+
+export type Finish = Extract<GenerationEvent, { kind: "finish" }>;
+
+/** The replies to one request: let in together, followed by the metrics, and ended together. */
+export class Job {
+  readonly #choices: readonly Choice[];
+  readonly #abort = new AbortController();
+  readonly #signal: AbortSignal;
+  readonly #metrics: Metrics;
+  readonly #enter: () => () => void;
+  readonly #read: { done: number; total: number }[] = [];
+
+  /** `enter` asks to be let in, and gives what is to be called at the end. */
+  constructor(choices: readonly Choice[], use: { enter: () => () => void; metrics: Metrics; signal: AbortSignal }) {
+    this.#choices = choices;
+    this.#metrics = use.metrics;
+    this.#signal = AbortSignal.any([use.signal, this.#abort.signal]);
+    this.#enter = use.enter;
+  }
+
+  /** The events of all replies as they come. Fails with 429 or 503 where there is no room. */
+  async *events(): AsyncGenerator<Indexed<GenerationEvent>, void, void> {
+    const leave = this.#enter();
+    try {
+      yield* merge(this.#choices.map((choice, index) => this.#follow(choice, index)));
+    } finally {
+      this.#abort.abort();
+      leave();
+    }
+  }
+
+  /** Ends all replies; what reads the events meets an error. */
+  abort(): void {
+    this.#abort.abort();
+  }
+
+  /** How far the prompts have been read, for those who wait. */
+  get progress(): string {
+    const sum = (of: (part: { done: number; total: number }) => number) =>
+      this.#read.reduce((total, part) => total + of(part), 0);
+    return this.#read.length === 0 ? "waiting" : `prefill ${sum(({ done }) => done)}/${sum(({ total }) => total)}`;
+  }
+
+  async *#follow(choice: Choice, index: number): AsyncGenerator<GenerationEvent, void, void> {
+    const metrics = this.#metrics.reply();
+    try {
+      for await (const event of choice(this.#signal)) {
+        this.#record(event, index, metrics);
+        if (event.kind === "finish" && event.reason === "abort") throw stopped();
+        yield event;
+      }
+    } catch (error) {
+      metrics.ended(this.#signal.aborted ? "abort" : "error");
+      throw error;
+    } finally {
+      metrics.ended("abort");
+    }
+  }
+
+  #record(event: GenerationEvent, index: number, metrics: ReplyMetrics): void {
+    switch (event.kind) {
+      case "prefill":
+        this.#read[index] = event;
+        metrics.admitted(event.total);
+        break;
+      case "finish":
+        metrics.ended(event.reason, event.usage.cachedTokens, event.usage.completionTokens);
+        break;
+      default:
+        metrics.tokens(event.tokenIds.length);
+    }
+  }
+}
+
+/** Whoever has gone does not read it; others are told that the server stops. */
+const stopped = (): HttpError =>
+  new HttpError("The reply was stopped: the server shuts down.", {
+    status: 503,
+    code: "stopped",
+    headers: { "Retry-After": "5" },
+  });

@@ -1,0 +1,130 @@
+import type { Context } from "hono";
+import type { GenerationEvent } from "../../api/types.ts";
+import { type ChatRequest, chatMessages, chatParams, chatRequest } from "../chat-request.ts";
+import { withSeedOf } from "../fields.ts";
+import type { Finish } from "../job.ts";
+import { readJson } from "../read-json.ts";
+import { completionHead } from "../reply-head.ts";
+import { chatLogprobs, stopReason, timingsOf, usageCounts, usageOf } from "../reply-parts.ts";
+import { DONE, type Env, type Events, respondStream, respondWhole, sse, type Whole } from "../respond.ts";
+import type { Service } from "../service.ts";
+
+/** `POST /v1/chat/completions` */
+export async function chatCompletions(c: Context<Env>, service: Service): Promise<Response> {
+  const request = await readJson(c.req.raw, chatRequest, service.options.maxBodyBytes);
+  const { llm, options } = service;
+  const head = completionHead(c, service, request, "chatcmpl");
+  const messages = chatMessages(request.messages);
+  const params = chatParams(request, options.templateVariables);
+  const choices = Array.from(
+    { length: request.n ?? 1 },
+    (_, index) => (signal: AbortSignal) => llm.chat(messages, { ...withSeedOf(params, index), signal }),
+  );
+  const job = service.start(choices, c.get("client"), c.req.raw.signal);
+  const promptIds = request.return_token_ids ? await llm.tokenize(await llm.render(messages, params)) : undefined;
+  if (!request.stream) {
+    return respondWhole(c, job, options, (replies) => ({
+      ...head,
+      object: "chat.completion",
+      choices: replies.map((reply, index) => wholeChoice(reply, index, request)),
+      usage: usageOf(finishes(replies), replies.length),
+      ...(promptIds && { prompt_token_ids: promptIds }),
+      ...((request.timings || request.timings_per_token) && { timings: timingsOf(replies[0].finish) }),
+    }));
+  }
+  return respondStream(c, job, options, (events) =>
+    chunks(events, request, { ...head, object: "chat.completion.chunk" }, promptIds),
+  );
+}
+
+const finishes = (replies: readonly Whole[]): Finish[] => replies.map(({ finish }) => finish);
+
+function wholeChoice({ finish, logprobs, text }: Whole, index: number, request: ChatRequest) {
+  const { reasoning, toolCalls = [], reason } = finish;
+  const content = text + endOf(finish, request);
+  return {
+    index,
+    message: {
+      role: "assistant",
+      content: content === "" && toolCalls.length > 0 ? null : content,
+      refusal: null,
+      ...(reasoning && request.include_reasoning !== false && thoughts(reasoning)),
+      ...(toolCalls.length > 0 && { tool_calls: toolCalls }),
+    },
+    logprobs: wantsLogprobs(request) ? chatLogprobs(logprobs) : null,
+    finish_reason: reason,
+    stop_reason: stopReason(finish),
+    ...(request.return_token_ids && { token_ids: finish.tokenIds }),
+  };
+}
+
+/** Chunks of all choices: first their roles, then what comes, then usage if it was asked for. */
+async function* chunks(events: Events, request: ChatRequest, head: object, promptIds?: readonly number[]) {
+  const count = request.n ?? 1;
+  const { include_usage: withUsage, continuous_usage_stats: isContinuous } = request.stream_options ?? {};
+  const counts = { prompt: 0, cached: 0, completion: 0, reasoning: 0 };
+  const ends: Finish[] = [];
+  const chunk = (index: number, delta: object, more: object = {}) =>
+    sse({
+      ...head,
+      choices: [{ index, delta, logprobs: null, finish_reason: null, ...more }],
+      ...(withUsage && { usage: isContinuous ? usageCounts(counts) : null }),
+    });
+  for (let index = 0; index < count; index++) {
+    yield chunk(index, { role: "assistant", content: "" }, promptIds && { prompt_token_ids: promptIds });
+  }
+  for await (const { index, item } of events) {
+    if (item.kind === "prefill") {
+      counts.prompt = item.total;
+      continue;
+    }
+    if (item.kind === "finish") {
+      ends[index] = item;
+      const rest = endOf(item, request);
+      if (rest !== "") yield chunk(index, { content: rest });
+      yield chunk(index, {}, { finish_reason: item.reason, stop_reason: stopReason(item) });
+      continue;
+    }
+    counts.completion += item.tokenIds.length;
+    if (item.kind === "reasoning") counts.reasoning += item.tokenIds.length;
+    const delta = deltaOf(item, request);
+    if (!delta) continue;
+    yield chunk(index, delta, {
+      ...(wantsLogprobs(request) && { logprobs: chatLogprobs(item.logprobs ?? []) }),
+      ...(request.return_token_ids && { token_ids: item.tokenIds }),
+    });
+  }
+  if (withUsage) yield sse({ ...head, choices: [], usage: usageOf(ends, count) });
+  if (request.timings || request.timings_per_token) yield sse({ ...head, choices: [], timings: timingsOf(ends[0]) });
+  yield DONE;
+}
+
+type Piece = Extract<GenerationEvent, { kind: "text" | "reasoning" | "toolCall" }>;
+
+function deltaOf(piece: Piece, request: ChatRequest): object | undefined {
+  switch (piece.kind) {
+    case "text":
+      return { content: piece.text };
+    case "reasoning":
+      return request.include_reasoning === false ? undefined : thoughts(piece.text);
+    case "toolCall": {
+      // What a client has been told cannot be taken back; the text that follows tells the rest.
+      if (piece.isWithdrawn) return undefined;
+      const { index, id, name, argumentsDelta } = piece;
+      const first = name === undefined ? {} : { id, type: "function" };
+      return {
+        tool_calls: [{ index, ...first, function: { ...(name !== undefined && { name }), arguments: argumentsDelta } }],
+      };
+    }
+  }
+}
+
+/** Under the names that clients of vLLM and of everything else read. */
+const thoughts = (text: string) => ({ reasoning_content: text, reasoning: text });
+
+const wantsLogprobs = ({ logprobs, top_logprobs }: ChatRequest): boolean =>
+  logprobs !== false && (logprobs !== undefined || top_logprobs !== undefined);
+
+/** The stop text, where it is wanted. */
+const endOf = ({ stop }: Finish, { include_stop_str_in_output }: ChatRequest): string =>
+  include_stop_str_in_output && typeof stop === "string" ? stop : "";
