@@ -13,7 +13,7 @@ import { dataBytes, scaleBytes, type WeightSource } from "../weights/format.ts";
 import { openCheckpoint } from "../weights/open-checkpoint.ts";
 import type { LoadedRunner, Platform } from "./platform.ts";
 import { resolveSampling, type SamplingDefaults, samplingDefaults } from "./sampling.ts";
-import type { LoadOptions, LoadProgress, ModelInfo, ModelSource } from "./types.ts";
+import type { LoadOptions, LoadProgress, ModelInfo, ModelSource, StoreReport } from "./types.ts";
 
 export interface LoadedModel {
   readonly engine: Engine;
@@ -39,7 +39,9 @@ export async function loadModel(platform: Platform, source: ModelSource, options
   options.signal?.throwIfAborted();
   checkOptions(options);
   const progress = new Progress(options.onProgress);
-  const checkpoint = await openCheckpoint(await platform.openFiles(source), options.signal);
+  const { store } = options;
+  const files = await platform.openFiles(source, { store, onReport: (report) => progress.stored(report) });
+  const checkpoint = await openCheckpoint(files, options.signal);
   try {
     return await load(platform, checkpoint, options, progress);
   } finally {
@@ -190,12 +192,13 @@ function describe(
   };
 }
 
-function checkOptions({ quantization = "auto", device: { dtype = "auto" } = {} }: LoadOptions): void {
+function checkOptions({ quantization = "auto", store = "auto", device: { dtype = "auto" } = {} }: LoadOptions): void {
   const oneOf = (field: string, value: string, choices: readonly string[]) => {
     if (!choices.includes(value)) throw new InvalidRequestError(field, `${value} is none of ${choices.join(", ")}.`);
   };
   oneOf("quantization", quantization, ["auto", "f32", "f16", "bf16", "q8", "q4"]);
   oneOf("device.dtype", dtype, ["auto", "f32", "f16"]);
+  oneOf("store", store, ["auto", "none", "indexeddb", "opfs", "files", "memory"]);
 }
 
 function contextLength(asked: number | undefined, { maxPositions }: ModelConfig): number {
@@ -210,6 +213,8 @@ function contextLength(asked: number | undefined, { maxPositions }: ModelConfig)
 /** Reports bytes, phase and rate, at most some tens of times a second. */
 class Progress {
   readonly #report: LoadOptions["onProgress"];
+  #phase: LoadProgress["phase"] = "open";
+  #store: StoreReport | undefined;
   #totalBytes = 0;
   #loadedBytes = 0;
   #startMs = performance.now();
@@ -226,15 +231,25 @@ class Progress {
     this.report("weights", 0);
   }
 
+  stored(report: StoreReport): void {
+    this.#store = report;
+    // What is stored after loading is not progress of loading any more.
+    if (this.#phase !== "ready") this.report(this.#phase);
+  }
+
   report(phase: LoadProgress["phase"], loadedBytes = this.#loadedBytes): void {
     const now = performance.now();
-    const isFirst = this.#loadedBytes === 0;
+    const isNew = phase !== this.#phase;
+    this.#phase = phase;
+    const isFirst = phase === "weights" && this.#loadedBytes === 0;
     this.#loadedBytes = loadedBytes;
-    if (phase === "weights" && !isFirst && now - this.#lastMs < REPORT_MS) return;
+    if (!isNew && !isFirst && now - this.#lastMs < REPORT_MS) return;
     this.#lastMs = now;
     const seconds = (now - this.#startMs) / 1000;
     const bytesPerSecond = seconds > 0 ? loadedBytes / seconds : 0;
-    this.#report?.({ phase, loadedBytes, totalBytes: this.#totalBytes, bytesPerSecond });
+    const totalBytes = this.#totalBytes;
+    const secondsLeft = loadedBytes > 0 ? (totalBytes - loadedBytes) / bytesPerSecond : undefined;
+    this.#report?.({ phase, loadedBytes, totalBytes, bytesPerSecond, secondsLeft, store: this.#store });
   }
 }
 

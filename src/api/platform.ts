@@ -4,15 +4,21 @@ import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import type { FileSource } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
-import type { DeviceOptions, MemoryPlan, ModelSource } from "./types.ts";
+import type { DeviceOptions, LoadOptions, MemoryPlan, ModelSource, StoreReport } from "./types.ts";
 
 /** What a model needs of the place it runs in. */
 export interface Platform {
   /** @throws UnsupportedDeviceError where there is no adapter, or none of the name */
   openGpu(options: DeviceOptions): Promise<DeviceRequest>;
-  openFiles(source: ModelSource): Promise<FileSource>;
+  /** Models from the network are kept on this device, as `options` say. */
+  openFiles(source: ModelSource, options?: FileOptions): Promise<FileSource>;
   /** The CPU definition, which is only loaded when asked for. */
   loadReference(weights: ModelWeights<WeightSource>, options: RunnerOptions & ReferenceOptions): Promise<LoadedRunner>;
+}
+
+export interface FileOptions {
+  readonly store?: LoadOptions["store"];
+  readonly onReport?: (report: StoreReport) => void;
 }
 
 export interface LoadedRunner extends Runner {

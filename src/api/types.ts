@@ -191,9 +191,32 @@ export interface LoadProgress {
   readonly loadedBytes: number;
   readonly totalBytes: number;
   readonly bytesPerSecond: number;
+  /** Seconds until all weights are read, as fast as they came so far; undefined where nothing came yet. */
+  readonly secondsLeft?: number;
+  /** How much of the model is on this device, where it comes from the network and is stored. */
+  readonly store?: StoreReport;
+}
+
+/** Where a platform keeps models. `opfs` is the origin's private file system, `files` a cache folder (Node). */
+export type StoreKind = "indexeddb" | "opfs" | "files" | "memory";
+
+export interface StoreReport {
+  readonly kind: StoreKind | "none";
+  /** Bytes on this device of the files in use, and of those files whole. */
+  readonly storedBytes: number;
+  readonly sizeBytes: number;
+  /** Bytes that came over the network since the model was opened. */
+  readonly fetchedBytes: number;
+  /** What the user should know: there is no room, or nothing can be stored here. */
+  readonly notice?: string;
 }
 
 export interface LoadOptions {
+  /**
+   * Where a model from the network is kept, so that it is fetched once. `auto` takes the fastest; `none` keeps nothing.
+   * Default `auto`.
+   */
+  readonly store?: "auto" | "none" | StoreKind;
   /** Which device to run on. Default: the fastest at hand. */
   readonly device?: DeviceOptions;
   /** `auto` keeps what the checkpoint holds, without loss; else matrices become this on the way in. Default `auto`. */

@@ -1,14 +1,17 @@
-import type { Platform } from "../../api/platform.ts";
+import type { FileOptions, Platform } from "../../api/platform.ts";
+import { cachedFiles } from "../../stores/cached-files.ts";
+import type { FileSource } from "../../weights/checkpoint.ts";
 import { FileListSource } from "../../weights/file-list-source.ts";
 import { httpSource } from "../../weights/http-source.ts";
 import { openGpu } from "./gpu.ts";
+import { BrowserStores } from "./stores.ts";
 
 /** A browser: its own WebGPU, models from the web or from files that a user chose. */
 export const browserPlatform: Platform = {
   openGpu,
 
-  async openFiles(source) {
-    if (source instanceof URL || typeof source === "string") return httpSource(source);
+  async openFiles(source, options) {
+    if (source instanceof URL || typeof source === "string") return kept(httpSource(source), options);
     return new FileListSource("files" in source ? source.files : source);
   },
 
@@ -17,3 +20,8 @@ export const browserPlatform: Platform = {
     return ReferenceRunner.load(weights, options);
   },
 };
+
+/** A model of the network, stored as it is read; the rest of its files comes after it is ready. */
+async function kept(remote: FileSource, { store = "auto", onReport }: FileOptions = {}): Promise<FileSource> {
+  return store === "none" ? remote : cachedFiles(remote, new BrowserStores(store), { onReport, outliveClose: true });
+}

@@ -1,18 +1,23 @@
 import { fileURLToPath } from "node:url";
-import type { Platform } from "../../api/platform.ts";
+import type { FileOptions, Platform } from "../../api/platform.ts";
+import { cachedFiles } from "../../stores/cached-files.ts";
+import type { FileSource } from "../../weights/checkpoint.ts";
 import { FileListSource } from "../../weights/file-list-source.ts";
 import { httpSource } from "../../weights/http-source.ts";
 import { FolderSource } from "./folder-source.ts";
 import { openGpu } from "./gpu.ts";
+import { NodeStores } from "./stores.ts";
 
 /** Node: WebGPU through Dawn, models from folders and the web. */
 export const nodePlatform: Platform = {
   openGpu: ({ adapter }) => openGpu({ adapter }),
 
-  async openFiles(source) {
+  async openFiles(source, options) {
     if (source instanceof URL && source.protocol === "file:") return FolderSource.open(fileURLToPath(source));
-    if (source instanceof URL) return httpSource(source);
-    if (typeof source === "string") return /^https?:/.test(source) ? httpSource(source) : FolderSource.open(source);
+    if (source instanceof URL) return kept(httpSource(source), options);
+    if (typeof source === "string") {
+      return /^https?:/.test(source) ? kept(httpSource(source), options) : FolderSource.open(source);
+    }
     return new FileListSource("files" in source ? source.files : source);
   },
 
@@ -21,3 +26,8 @@ export const nodePlatform: Platform = {
     return ReferenceRunner.load(weights, options);
   },
 };
+
+/** A model of the network, in the cache folder. */
+async function kept(remote: FileSource, { store = "auto", onReport }: FileOptions = {}): Promise<FileSource> {
+  return store === "none" ? remote : cachedFiles(remote, new NodeStores(store), { onReport });
+}

@@ -1,0 +1,217 @@
+import type { StoreReport } from "../api/types.ts";
+import { CheckpointError } from "../errors.ts";
+import type { FileSource } from "../weights/checkpoint.ts";
+import { keyOf } from "./digest.ts";
+import { type DownloadFile, Downloads } from "./downloads.ts";
+import { Records } from "./records.ts";
+import { StoredFile } from "./stored-file.ts";
+import { removeFile, StoredModel } from "./stored-model.ts";
+import { pause, unlessAborted } from "./waiting.ts";
+import type { Span, Stores } from "./weight-store.ts";
+
+export interface CacheOptions {
+  /** Fetch the rest of every file that was read from, while nothing is waited for. Default true. */
+  readonly fill?: boolean;
+  /** Go on filling after `close`, until all is there. Default false. */
+  readonly outliveClose?: boolean;
+  readonly onReport?: (report: StoreReport) => void;
+}
+
+/** Records of one read that are asked for at once. */
+const READ_AT_ONCE = 4;
+/** How long a record is awaited that another tab is likely to be storing just now. */
+const PATIENCE_MS = 1_500;
+const LOOK_AGAIN_MS = 100;
+
+/**
+ * A remote model whose files stay on this device: what is stored and sound is read from there, the rest is fetched in
+ * records and stored behind the reader's back. Reading works as soon as the first bytes are there; a filler fetches
+ * the rest, beginning after what was last read. It closes its stores and its remote with itself.
+ */
+export class CachedSource implements FileSource {
+  readonly label: string;
+  readonly file?: string;
+  readonly list?: (signal?: AbortSignal) => Promise<readonly string[]>;
+  readonly #remote: FileSource;
+  readonly #stores: Stores;
+  readonly #model: StoredModel;
+  readonly #downloads: Downloads;
+  readonly #options: CacheOptions;
+  readonly #files = new Map<string, Promise<CachedFile | undefined>>();
+  readonly #used = new Map<string, DownloadFile>();
+  readonly #layouts = new Map<string, Layout>();
+  readonly #end = new AbortController();
+  #isLeader = false;
+  #isPatient = true;
+
+  private constructor(remote: FileSource, stores: Stores, model: StoredModel, options: CacheOptions) {
+    this.label = remote.label;
+    this.file = remote.file;
+    if (remote.list) this.list = (signal) => model.list(signal);
+    this.#remote = remote;
+    this.#stores = stores;
+    this.#model = model;
+    this.#options = options;
+    this.#downloads = new Downloads(remote, {
+      confirm: (name, signal) => model.confirm(name, signal),
+      onReport: options.onReport,
+    });
+    void this.#lead();
+  }
+
+  /** Fails with `StoreError` where not even an index can be kept here. */
+  static async open(remote: FileSource, stores: Stores, options: CacheOptions = {}): Promise<CachedSource> {
+    return new CachedSource(remote, stores, await StoredModel.open(remote, stores), options);
+  }
+
+  get report(): StoreReport {
+    return this.#downloads.report;
+  }
+
+  /** Says how a file is divided, before it is read: each record is stored by itself, and checked by its SHA-256. */
+  divide(name: string, layout: Layout): void {
+    this.#layouts.set(name, layout);
+    this.#files.delete(name);
+  }
+
+  async size(name: string, signal?: AbortSignal): Promise<number | undefined> {
+    return (await this.#file(name, signal))?.sizeBytes;
+  }
+
+  async version(name: string, signal?: AbortSignal): Promise<string | undefined> {
+    return (await this.#file(name, signal))?.version;
+  }
+
+  async read(name: string, range?: Span, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    const file = await this.#file(name, signal);
+    if (!file) throw new CheckpointError(`${this.label}/${name}`, "there is no such file on the server.");
+    const { from, to } = range ?? { from: 0, to: file.sizeBytes };
+    if (to > file.sizeBytes) {
+      const ends = `the file ends at byte ${file.sizeBytes}; bytes up to ${to} were asked for.`;
+      throw new CheckpointError(`${this.label}/${name}`, ends);
+    }
+    const { stored } = file;
+    if (!stored) return this.#remote.read(name, { from, to }, signal);
+    const bytes = new Uint8Array(to - from);
+    if (from === to) return bytes;
+    const source = await this.#use(name, stored);
+    const last = stored.records.at(to - 1);
+    this.#downloads.expect(source, last + 1);
+    for (let record = stored.records.at(from); record <= last; record += READ_AT_ONCE) {
+      const group = Array.from({ length: Math.min(READ_AT_ONCE, last + 1 - record) }, async (_, i) => {
+        const span = stored.records.span(record + i);
+        const part = { from: Math.max(from, span.from), to: Math.min(to, span.to) };
+        bytes.set(await this.#record(source, record + i, part, signal), part.from - from);
+      });
+      await Promise.all(group);
+      signal?.throwIfAborted();
+    }
+    return bytes;
+  }
+
+  /** Stores every file that was read from to its end. Fails where the server does, or where nothing can be stored. */
+  complete(signal?: AbortSignal): Promise<void> {
+    return this.#downloads.complete(signal);
+  }
+
+  /** Enters in the index what is stored; may go on filling, as the options say. */
+  async close(): Promise<void> {
+    const isWanted = this.#options.outliveClose && this.#isLeader && !this.#downloads.isComplete;
+    const end = async () => {
+      this.#end.abort();
+      await this.#downloads.stop();
+      await this.#stores.close();
+      await this.#remote.close?.();
+    };
+    if (!isWanted) return end();
+    void this.#downloads
+      .complete()
+      .catch(() => {})
+      .then(end);
+  }
+
+  /** Fills once nobody else does: two tabs would fetch everything twice. */
+  async #lead(): Promise<void> {
+    this.#isLeader = await this.#stores.lead(this.label, this.#end.signal);
+    if (this.#isLeader && (this.#options.fill ?? true)) this.#downloads.fill();
+  }
+
+  #file(name: string, signal?: AbortSignal): Promise<CachedFile | undefined> {
+    let file = this.#files.get(name);
+    if (!file) {
+      file = this.#open(name);
+      this.#files.set(name, file);
+      file.catch(() => this.#files.delete(name));
+    }
+    return unlessAborted(file, signal);
+  }
+
+  async #open(name: string): Promise<CachedFile | undefined> {
+    const { sizeBytes, version, id: before } = await this.#model.find(name, this.#end.signal);
+    if (sizeBytes === null) return undefined;
+    const layout = this.#layouts.get(name);
+    const records = new Records(sizeBytes, layout);
+    const id = await keyOf(this.label, name, sizeBytes, version, ...(layout?.bounds ?? []));
+    try {
+      if (before !== undefined && before !== id) await removeFile(this.#stores, before);
+      const stored = await StoredFile.open(id, records, this.#stores);
+      return { sizeBytes, version, stored };
+    } catch (error) {
+      this.#downloads.doWithout(error);
+      return { sizeBytes, version, stored: undefined };
+    }
+  }
+
+  /** Counts a file as part of the model once something is read of it. */
+  async #use(name: string, stored: StoredFile): Promise<DownloadFile> {
+    let file = this.#used.get(name);
+    if (file?.stored === stored) return file;
+    file = { name, stored };
+    this.#used.set(name, file);
+    await this.#model.use(name, stored.id);
+    const missing = stored.records.sizeBytes - stored.storedBytes;
+    const obstacle = missing > 0 ? await this.#stores.makeRoom(missing) : undefined;
+    if (obstacle) this.#downloads.notice(obstacle);
+    this.#downloads.add(file);
+    return file;
+  }
+
+  async #record(file: DownloadFile, record: number, part: Span, signal?: AbortSignal): Promise<Uint8Array> {
+    const { from } = file.stored.records.span(record);
+    const cut = (bytes: Uint8Array) => bytes.subarray(part.from - from, part.to - from);
+    const underWay = this.#downloads.underWay(file, record);
+    if (underWay) return cut(await unlessAborted(Promise.resolve(underWay), signal));
+    const stored = await this.#stored(file.stored, record, part, signal);
+    return stored ?? cut(await unlessAborted(this.#downloads.fetch(file, record), signal));
+  }
+
+  /** A record's bytes where they are stored, or are soon by another tab. */
+  async #stored(file: StoredFile, record: number, part: Span, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    const read = () => file.read(record, part).catch(() => undefined);
+    const found = await read();
+    if (found || this.#isLeader || !this.#isPatient) return found;
+    for (let waitedMs = 0; waitedMs < PATIENCE_MS && !this.#isLeader; waitedMs += LOOK_AGAIN_MS) {
+      await pause(LOOK_AGAIN_MS, signal ?? this.#end.signal);
+      signal?.throwIfAborted();
+      await file.refresh().catch(() => {});
+      const stored = await read();
+      if (stored) return stored;
+    }
+    // The other tab is elsewhere, or asleep.
+    this.#isPatient = false;
+    return undefined;
+  }
+}
+
+/** How a manifest divides a file: where each record begins and the last ends, and the SHA-256 of each. */
+export interface Layout {
+  readonly bounds: readonly number[];
+  readonly hashes?: readonly string[];
+}
+
+interface CachedFile {
+  readonly sizeBytes: number;
+  readonly version: string | undefined;
+  /** Undefined where nothing can be stored. */
+  readonly stored: StoredFile | undefined;
+}
