@@ -20,7 +20,7 @@ export interface FileSource {
 
 /**
  * A tensor of a checkpoint, not yet read. `shape` is the logical shape; `format` what `read` returns.
- * A tensor of another dtype (fp8, integers) is listed as `f32`, and `read` refuses it by name.
+ * A tensor that Sluice cannot read is listed as `f32` with its `problem`, and `read` fails with that.
  */
 export interface CheckpointTensor {
   readonly name: string;
@@ -28,7 +28,11 @@ export interface CheckpointTensor {
   readonly format: WeightFormat;
   /** What `auto` makes of it on the device, where that is not `format`: rows of a foreign block format are read as f32. */
   readonly auto?: WeightFormat;
+  /** Why it cannot be read: an integer type without scales, say. */
+  readonly problem?: string;
   readonly sizeBytes: number;
+  /** Rows that are stored together: reads of whole multiples, from a multiple on, cost least. */
+  readonly partRows?: number;
   /** Rows [from, to), data and scales aligned to 4 bytes, where all dimensions but the last are rows (a 3-D tensor [E, 2I, H] has E · 2I rows). */
   read(from: number, to: number, signal?: AbortSignal): Promise<WeightRows>;
 }
@@ -45,6 +49,8 @@ export interface Checkpoint {
   /** Jinja source: chat_template.jinja, else `chat_template` of tokenizer_config.json. */
   readonly chatTemplate?: string;
   readonly tensors: ReadonlyMap<string, CheckpointTensor>;
+  /** Tensors are in canonical form, each named by its place in `ModelWeights`, not by Hugging Face's names. */
+  readonly isCanonical?: boolean;
   /** Bytes of all tensors. */
   readonly sizeBytes: number;
   close(): Promise<void>;

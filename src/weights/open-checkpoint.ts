@@ -2,6 +2,8 @@ import { CheckpointError } from "../errors.ts";
 import type { Checkpoint, FileSource } from "./checkpoint.ts";
 import { chooseGguf } from "./gguf/choose-gguf.ts";
 import { openGguf } from "./gguf/open-gguf.ts";
+import { quantizationScheme } from "./quantized/scheme.ts";
+import { openPacked } from "./packed/open-packed.ts";
 import { openTensors } from "./tensor-table.ts";
 
 type JsonObject = Readonly<Record<string, unknown>>;
@@ -17,6 +19,8 @@ export async function openCheckpoint(
   file: string | undefined = files.file,
 ): Promise<Checkpoint> {
   try {
+    const packed = file === undefined ? await openPacked(files, signal) : undefined;
+    if (packed) return packed;
     const gguf = await chooseGguf(files, file, signal);
     return gguf === undefined ? await openFolder(files, signal) : await openGguf(files, gguf, signal);
   } catch (error) {
@@ -34,12 +38,13 @@ async function openFolder(files: FileSource, signal?: AbortSignal): Promise<Chec
         "model.safetensors (or its shards with model.safetensors.index.json).",
     );
   }
+  const scheme = quantizationScheme(config);
   const [generationConfig, tokenizerJson, tokenizerConfig, jinja, tensors] = await Promise.all([
     readObject(files, "generation_config.json", signal),
     readObject(files, "tokenizer.json", signal),
     readObject(files, "tokenizer_config.json", signal),
     readText(files, "chat_template.jinja", signal),
-    openTensors(files, signal),
+    openTensors(files, scheme, signal),
   ]);
   return {
     label: files.label,

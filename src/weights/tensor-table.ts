@@ -2,6 +2,9 @@ import { CheckpointError, invariant } from "../errors.ts";
 import type { CheckpointTensor, FileSource } from "./checkpoint.ts";
 import { dataBytes, type QuantizedFormat, scaleBytes, type WeightFormat } from "./format.ts";
 import { isPackedFile, scalesName, unpackLayout } from "./packed-tensors.ts";
+import { assembleQuantized } from "./quantized/assemble.ts";
+import { undoMlxLayout } from "./quantized/mlx-layout.ts";
+import type { Scheme } from "./quantized/scheme.ts";
 import { readSafetensorsHeader, type StoredTensor } from "./safetensors.ts";
 
 const SINGLE = "model.safetensors";
@@ -9,8 +12,15 @@ const INDEX = "model.safetensors.index.json";
 
 const FORMATS: Readonly<Record<string, WeightFormat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
 
-/** The tensors of a model in safetensors: one file, or shards with an index. Reads headers only. */
-export async function openTensors(files: FileSource, signal?: AbortSignal): Promise<Map<string, CheckpointTensor>> {
+/**
+ * The tensors of a model in safetensors, one file or shards with an index, under Hugging Face's names; `scheme` is what
+ * config.json says of those that are quantised. Reads headers only.
+ */
+export async function openTensors(
+  files: FileSource,
+  scheme: Scheme,
+  signal?: AbortSignal,
+): Promise<Map<string, CheckpointTensor>> {
   const stored = new Map<string, StoredTensor>();
   const packedFiles = new Set<string>();
   const index = await shardIndex(files, signal);
@@ -25,7 +35,7 @@ export async function openTensors(files: FileSource, signal?: AbortSignal): Prom
     if (!stored.has(name))
       throw new CheckpointError(`${files.label}/${file}`, `${INDEX} names tensor ${name}, not there.`);
   }
-  return tensorTable(files, stored, packedFiles);
+  return undoMlxLayout(tensorTable(files, stored, packedFiles, scheme));
 }
 
 interface ShardIndex {
@@ -79,32 +89,37 @@ function tensorTable(
   files: FileSource,
   stored: ReadonlyMap<string, StoredTensor>,
   packedFiles: ReadonlySet<string>,
+  scheme: Scheme,
 ): Map<string, CheckpointTensor> {
+  const { tensors, parts } = assembleQuantized(files, stored, scheme);
   const table = new Map<string, CheckpointTensor>();
   const scalesSeen = new Set<string>();
   for (const [name, data] of stored) {
+    if (parts.has(name)) continue;
     const scales = stored.get(scalesName(name));
     const layout = packedFiles.has(data.file) && unpackLayout(`${files.label}/${data.file}`, data, scales);
     if (layout) scalesSeen.add(scalesName(name));
     table.set(name, layout ? packedTensor(files, data, scales!, layout) : denseTensor(files, data));
   }
   for (const name of scalesSeen) table.delete(name);
+  for (const tensor of tensors) table.set(tensor.name, tensor);
   return table;
 }
 
 function denseTensor(files: FileSource, stored: StoredTensor): CheckpointTensor {
   const { name, file, dtype, shape } = stored;
   const format = FORMATS[dtype];
+  const problem = format
+    ? undefined
+    : `tensor ${name} is ${dtype} without the parts that would say what it stands for. Use a checkpoint in BF16, or quantised in a way that Sluice reads.`;
   return {
     name,
     shape,
     format: format ?? "f32",
+    problem,
     sizeBytes: stored.to - stored.from,
     async read(from, to, signal) {
-      if (!format) {
-        const message = `tensor ${name} is ${dtype}; Sluice reads F32, F16 and BF16. Use a checkpoint in one of them.`;
-        throw new CheckpointError(`${files.label}/${file}`, message);
-      }
+      if (!format) throw new CheckpointError(`${files.label}/${file}`, problem!);
       const { rows, columns } = rowsOf(name, shape, from, to);
       const data = await readRows(files, stored, dataBytes(format, columns), from, to, signal);
       return { format, rows, columns, data };

@@ -40,7 +40,6 @@ export function parseConfig(json: Json): ModelConfig {
   const count = (name: string) => wholeNumber(name, get(name));
 
   refuseVariants(text);
-  refuseQuantization(json.quantization_config ?? text.quantization_config ?? json.quantization ?? text.quantization);
 
   const experts = wholeNumber("num_experts", get("num_experts") ?? 0, 0);
   const headDim = count("head_dim");
@@ -156,16 +155,6 @@ function refuseVariants(text: Json): void {
   if (text.norm_topk_prob === false) refuse("norm_topk_prob");
   if (!["silu", "swish"].includes(String(text.hidden_act ?? "silu"))) refuse("hidden_act");
   if (!["silu", "swish"].includes(String(text.output_gate_type ?? "silu"))) refuse("output_gate_type");
-}
-
-function refuseQuantization(quantization: unknown): void {
-  if (quantization === undefined || quantization === null) return;
-  const method = (quantization as Json).quant_method ?? "mlx";
-  if (method === "sluice") return;
-  throw new UnsupportedModelError(
-    `The checkpoint is quantised with ${method}, which Sluice does not read yet. ` +
-      "Open the bf16 checkpoint instead, and choose a quantization to have it quantised while loading.",
-  );
 }
 
 function layerConfigs(text: Json, layers: number, experts: number): LayerConfig[] {

@@ -32,6 +32,7 @@ export class NamedTensors {
     if (essential(tensor.shape) !== essential(shape) || tensor.shape.at(-1) !== shape.at(-1)) {
       throw this.error(`${full} is [${tensor.shape}], but by config.json it has to be [${shape}].`);
     }
+    if (tensor.problem) throw this.error(tensor.problem);
     this.#used.add(full);
     return tensor;
   }

@@ -121,13 +121,6 @@ describe("parseConfig refuses", () => {
     ["attention without gate", { ...next, attn_output_gate: false }, /attn_output_gate/],
     ["another output gate", { ...next, output_gate_type: "sigmoid" }, /output_gate_type/],
     ["weights of experts that are not renormalised", { ...next, norm_topk_prob: false }, /norm_topk_prob/],
-    ["fp8", { ...next, quantization_config: { quant_method: "fp8" } }, /fp8/],
-    [
-      "awq inside text_config",
-      { model_type: "qwen3_5", text_config: { ...denseText, quantization_config: { quant_method: "awq" } } },
-      /awq/,
-    ],
-    ["mlx", { ...next, quantization: { bits: 4, group_size: 64 } }, /mlx/],
     ["a negative size", { ...next, hidden_size: -1 }, /hidden_size is -1/],
     ["a broken number", { ...next, num_hidden_layers: 1.5 }, /num_hidden_layers is 1.5/],
     ["a number in quotes", { ...next, vocab_size: "512" }, /vocab_size is "512"/],
@@ -143,9 +136,5 @@ describe("parseConfig refuses", () => {
   ])("%s", (_, config, message) => {
     expect(() => parseConfig(config as Record<string, unknown>)).toThrow(UnsupportedModelError);
     expect(() => parseConfig(config as Record<string, unknown>)).toThrow(message);
-  });
-
-  it("but reads what Sluice itself has quantised", () => {
-    expect(parseConfig({ ...next, quantization_config: { quant_method: "sluice" } }).hiddenSize).toBe(2048);
   });
 });

@@ -1,0 +1,80 @@
+import { canQuantize } from "../convert.ts";
+import { Q4_SHIFTS } from "../decode.ts";
+import { dataBytes, GROUP, type QuantizedFormat, scaleBytes, type WeightFormat, type WeightRows } from "../format.ts";
+import { floatToHalf } from "../half.ts";
+import { bytesOf } from "../views.ts";
+
+/** Whole numbers that stand for weights: w = code · scale + min, with one scale and min for `group` neighbours in a row. */
+export interface AffineRows {
+  readonly rows: number;
+  readonly columns: number;
+  /** [rows, columns] */
+  readonly codes: Uint8Array;
+  readonly group: number;
+  /** [rows, ⌈columns / group⌉] */
+  readonly scales: Float32Array;
+  readonly mins: Float32Array;
+  /** The group of each column, where columns of a group are not neighbours. */
+  readonly groupOf?: ArrayLike<number>;
+}
+
+export interface Formats {
+  readonly format: WeightFormat;
+  readonly auto?: WeightFormat;
+}
+
+/**
+ * In which device format affine codes stay what they are, but for scales and mins that become f16. `symmetric` codes have
+ * their zero in the middle. What no format holds is read as f32, and `auto` makes it q8.
+ */
+export function affineFormats(bits: number, symmetric: boolean, columns: number, group: number): Formats {
+  if (!canQuantize(columns) || group % GROUP !== 0) return INEXACT;
+  if (symmetric && (bits === 4 || bits === 8)) return { format: bits === 4 ? "q4" : "q8" };
+  return bits <= 4 ? { format: "q4a" } : INEXACT;
+}
+
+export const INEXACT: Formats = { format: "f32", auto: "q8" };
+
+export function encodeAffine(input: AffineRows, format: WeightFormat): WeightRows {
+  const { rows, columns } = input;
+  if (format === "f32") return { format, rows, columns, data: bytesOf(decodeAffine(input)) };
+  const quantized = format as QuantizedFormat;
+  return { format, rows, columns, data: encodeCodes(input.codes, quantized), scales: encodeScales(input, quantized) };
+}
+
+function decodeAffine({ rows, columns, codes, group, scales, mins, groupOf }: AffineRows): Float32Array {
+  const values = new Float32Array(rows * columns);
+  const groups = scales.length / Math.max(1, rows);
+  for (let row = 0, i = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++, i++) {
+      const at = row * groups + (groupOf ? groupOf[column] : Math.floor(column / group));
+      values[i] = codes[i] * scales[at] + mins[at];
+    }
+  }
+  return values;
+}
+
+function encodeCodes(codes: Uint8Array, format: QuantizedFormat): Uint8Array {
+  if (format === "q8") return codes.map((code) => code - 128);
+  const words = new Uint32Array(dataBytes(format, codes.length) / 4);
+  for (let i = 0; i < codes.length; i += 8) {
+    let word = 0;
+    for (let e = 0; e < 8; e++) word |= codes[i + e] << Q4_SHIFTS[e];
+    words[i >> 3] = word;
+  }
+  return bytesOf(words);
+}
+
+/** A scale (and min) for each 32, whatever shared it before. */
+function encodeScales({ rows, columns, group, scales, mins }: AffineRows, format: QuantizedFormat): Uint8Array {
+  const halves = new Uint16Array(Math.ceil(scaleBytes(format, rows * columns) / 4) * 2);
+  const groups = scales.length / Math.max(1, rows);
+  for (let row = 0, i = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column += GROUP) {
+      const at = row * groups + Math.floor(column / group);
+      halves[i++] = floatToHalf(scales[at]);
+      if (format === "q4a") halves[i++] = floatToHalf(mins[at]);
+    }
+  }
+  return bytesOf(halves);
+}
