@@ -1,3 +1,4 @@
+import { type ChatPlan, chatPlan } from "../chat/chat-plan.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import type { TemplateOptions } from "../tokenizer/chat-template.ts";
 import { generation } from "./generation.ts";
@@ -50,9 +51,14 @@ export class LocalLLM implements LanguageModel {
       if (!tokenizer)
         throw new InvalidRequestError("messages", "this model has no tokenizer; use generate() with token ids.");
       const prompt = tokenizer.encode(text);
-      const before = tokenizer.encode(template.boundary(messages, options));
+      const boundary = template.boundary(messages, options);
+      const before = tokenizer.encode(boundary);
       const isPrefix = before.length < prompt.length && before.every((id, i) => id === prompt[i]);
-      return { prompt, boundary: isPrefix && before.length > 0 ? before.length : undefined };
+      const turn = options.continueFinalMessage
+        ? text.slice(text.lastIndexOf("<|im_start|>"))
+        : text.slice(boundary.length);
+      const plan = chatPlan(params, template.source, turn);
+      return { prompt, plan, boundary: isPrefix && before.length > 0 ? before.length : undefined };
     });
   }
 
@@ -96,7 +102,7 @@ export class LocalLLM implements LanguageModel {
 
   #generation(
     params: GenerateParams,
-    render: (model: LoadedModel) => { prompt: readonly number[]; boundary?: number },
+    render: (model: LoadedModel) => { prompt: readonly number[]; boundary?: number; plan?: ChatPlan },
   ): Generation {
     const run = async function* (this: LocalLLM): AsyncGenerator<GenerationEvent, void, void> {
       const startMs = performance.now();
@@ -104,7 +110,8 @@ export class LocalLLM implements LanguageModel {
         const model = await this.#loaded();
         const sampling = resolveSampling(params, model.defaults, model.info.vocabulary);
         checkParams(params, model);
-        yield* reply(model.engine, model.tokenizer, { ...render(model), sampling, params, startMs });
+        const { maxContext } = model.info;
+        yield* reply(model.engine, model.tokenizer, { ...render(model), maxContext, sampling, params, startMs });
       } catch (error) {
         throw this.#isDisposed ? new LLMError("The model was disposed of.") : error;
       }
@@ -142,11 +149,17 @@ export class LocalLLM implements LanguageModel {
 }
 
 /** A call that must not be made need not be told of its functions. */
-const templateOptions = ({ tools, toolChoice, templateVariables, ...rest }: RenderParams): TemplateOptions => ({
+const templateOptions = ({
+  tools,
+  toolChoice,
+  thinking,
+  templateVariables,
+  ...rest
+}: RenderParams): TemplateOptions => ({
   addGenerationPrompt: rest.addGenerationPrompt,
   continueFinalMessage: rest.continueFinalMessage,
   tools: toolChoice === "none" ? undefined : tools,
-  variables: templateVariables,
+  variables: thinking === undefined ? templateVariables : { ...templateVariables, enable_thinking: thinking },
 });
 
 function checkParams({ logprobs, stop, format }: GenerateParams, { tokenizer }: LoadedModel): void {

@@ -1,159 +1,116 @@
+import type { ChatPlan } from "../chat/chat-plan.ts";
+import { TAGS } from "../chat/reply-parser.ts";
+import { Steering } from "../chat/steering.ts";
 import type { Engine } from "../engine/engine.ts";
-import type { ResolvedSampling, Sampled } from "../engine/runner.ts";
-import { StopStrings } from "../tokenizer/stop-strings.ts";
-import { TextStream } from "../tokenizer/text-stream.ts";
+import { MAX_STOP_IDS, type ResolvedSampling } from "../engine/runner.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { tokenLogprobs, tokenText } from "./logprobs.ts";
-import type { FinishReason, GenerateParams, GenerationEvent, Usage } from "./types.ts";
+import { ReplyClock } from "./reply-clock.ts";
+import { ReplyEvents } from "./reply-events.ts";
+import type { FinishReason, GenerateParams, GenerationEvent } from "./types.ts";
 
 export interface ReplyRequest {
   readonly prompt: readonly number[];
   readonly boundary?: number;
   readonly sampling: ResolvedSampling;
   readonly params: GenerateParams;
+  /** How the reply to a chat is read and steered. */
+  readonly plan?: ChatPlan;
+  /** Tokens of prompt and reply together. */
+  readonly maxContext: number;
   /** When the caller asked, by `performance.now()`. */
   readonly startMs: number;
 }
 
-type TextEvent = Extract<GenerationEvent, { kind: "text" }>;
-
-/** One reply from an engine, as events: token ids become text, stop texts end it, and times are taken. */
+/**
+ * One reply from an engine, as events: tokens become text, thoughts and calls, stop texts end it, and times are taken.
+ * Where the reply has to go on with given tokens, the engine is left, and asked to go on from them.
+ */
 export async function* reply(
-  engine: Engine,
+  engine: Pick<Engine, "generate">,
   tokenizer: Tokenizer | undefined,
   request: ReplyRequest,
 ): AsyncGenerator<GenerationEvent, void, void> {
-  const { prompt, params, sampling } = request;
-  const clock = new Clock(request.startMs, prompt.length);
-  const text = tokenizer && new ReplyText(tokenizer, params.stop);
-  const reported: number[] = [];
-  const pending: { ids: number[]; logprobs: NonNullable<TextEvent["logprobs"]>[number][] } = { ids: [], logprobs: [] };
-  let whole = "";
-  let reason: FinishReason = "abort";
+  const { prompt, boundary, params, sampling, plan, maxContext } = request;
+  const clock = new ReplyClock(request.startMs, prompt.length);
+  const events = new ReplyEvents(tokenizer, params, plan?.parser);
+  const steering = plan && new Steering(plan, events.parser!);
+  let given = encode(steering?.begin());
+  let givenTokens = 0;
+  let reason: FinishReason | undefined;
   let stop: string | number | undefined;
 
-  const flush = (piece: string): TextEvent => {
-    const event = {
-      kind: "text",
-      text: piece,
-      tokenIds: pending.ids,
-      ...(params.logprobs !== undefined && { logprobs: pending.logprobs }),
-    } as const;
-    whole += piece;
-    reported.push(...pending.ids);
-    pending.ids = [];
-    pending.logprobs = [];
-    return event;
-  };
-
-  const engineRequest = { ...request, logits: params.logprobs !== undefined, signal: params.signal };
-  for await (const event of engine.generate(engineRequest)) {
-    if (event.kind === "prefill") {
-      clock.prefill(event.cached);
-      yield { kind: "prefill", done: event.done, total: event.total };
-      continue;
-    }
-    const { sampled } = event;
-    clock.token();
-    const isStop = sampling.stopIds.includes(sampled.token);
-    if (!isStop) {
-      pending.ids.push(sampled.token);
-      if (params.logprobs !== undefined) pending.logprobs.push(logprobsOf(sampled, params.logprobs, tokenizer));
-    }
-    const piece = isStop ? "" : (text?.push(sampled.token) ?? "");
-    if (piece !== "" || (!text && !isStop)) yield flush(piece);
-    if (text?.hasStopped || isStop) reason = "stop";
-    else if (sampled.isLast) reason = "length";
-    if (isStop && params.stopTokenIds?.includes(sampled.token)) stop = sampled.token;
-    if (reason !== "abort") break;
+  function encode(text = ""): number[] {
+    return text === "" ? [] : tokenizer!.encode(text);
   }
-  const rest = text?.flush() ?? "";
-  if (rest !== "" || pending.ids.length > 0) yield flush(rest);
-  stop ??= text?.stop;
+
+  for (let part = 0; reason === undefined; part++) {
+    const written = [...events.tokenIds, ...given];
+    const maxTokens = sampling.maxTokens - written.length;
+    if (part > 0 && (maxTokens < 1 || prompt.length + written.length >= maxContext)) {
+      reason = "length";
+      break;
+    }
+    // The engine ends by itself where a call is to follow the thoughts: leaving it would take a step too many.
+    const endOfThoughts = steering?.awaitsThoughts ? tokenizer?.tokenId(TAGS.endThink) : undefined;
+    const { stopIds } = sampling;
+    const watched = stopIds.length < MAX_STOP_IDS ? endOfThoughts : undefined;
+    reason = "abort";
+    const generation = engine.generate({
+      prompt: [...prompt, ...written],
+      boundary,
+      sampling: {
+        ...sampling,
+        seed: (sampling.seed + part) >>> 0,
+        stopIds: watched === undefined ? stopIds : [...stopIds, watched],
+        maxTokens: Math.max(maxTokens, 1),
+      },
+      logits: params.logprobs !== undefined,
+      signal: params.signal,
+    });
+    for await (const event of generation) {
+      if (event.kind === "prefill") {
+        if (part > 0) continue;
+        clock.prefill(event.cached);
+        yield { kind: "prefill", done: event.done, total: event.total };
+        continue;
+      }
+      const { sampled } = event;
+      const { token } = sampled;
+      const isStop = stopIds.includes(token);
+      clock.token();
+      for (const id of given) yield* events.push(id);
+      givenTokens += given.length;
+      given = [];
+      if (!isStop) yield* events.push(token, sampled);
+      if (isStop && params.stopTokenIds?.includes(token)) stop = token;
+      if (isStop || events.stop !== undefined || (plan?.isSingleCall && events.parser!.toolCalls.length > 0)) {
+        reason = "stop";
+        break;
+      }
+      if (sampled.isLast && token !== watched) {
+        reason = "length";
+        break;
+      }
+      const next = steering?.next(token);
+      if (next === undefined && !sampled.isLast) continue;
+      given = encode(next);
+      reason = undefined;
+      break;
+    }
+  }
+
+  yield* events.end();
+  const { parser, text, tokenIds, reasoningTokens } = events;
+  stop ??= events.stop;
+  const toolCalls = parser?.toolCalls ?? [];
   yield {
     kind: "finish",
-    reason,
+    reason: reason === "stop" && toolCalls.length > 0 ? "tool_calls" : reason,
     ...(stop !== undefined && { stop }),
-    text: whole,
-    tokenIds: reported,
-    usage: clock.usage(),
+    text,
+    ...(parser?.reasoning && { reasoning: parser.reasoning }),
+    ...(toolCalls.length > 0 && { toolCalls }),
+    tokenIds,
+    usage: clock.usage(givenTokens, reasoningTokens),
   };
-}
-
-/** Decodes tokens, and holds back what may become a stop text. */
-class ReplyText {
-  readonly #stream: TextStream;
-  readonly #stops: StopStrings;
-  /** The stop text that was met. */
-  stop: string | undefined;
-
-  constructor(tokenizer: Tokenizer, stop: GenerateParams["stop"]) {
-    this.#stream = new TextStream(tokenizer, { skipSpecial: true });
-    this.#stops = new StopStrings(typeof stop === "string" ? [stop] : (stop ?? []));
-  }
-
-  get hasStopped(): boolean {
-    return this.stop !== undefined;
-  }
-
-  push(token: number): string {
-    return this.#search(this.#stream.push([token]));
-  }
-
-  flush(): string {
-    if (this.hasStopped) return "";
-    const text = this.#search(this.#stream.flush());
-    return this.hasStopped ? text : text + this.#stops.flush();
-  }
-
-  #search(piece: string): string {
-    const { text, stop } = this.#stops.push(piece);
-    this.stop ??= stop;
-    return text;
-  }
-}
-
-function logprobsOf(sampled: Sampled, count: number, tokenizer: Tokenizer | undefined) {
-  return tokenLogprobs(sampled.logits!, sampled.token, count, tokenText(tokenizer));
-}
-
-class Clock {
-  readonly #startMs: number;
-  readonly #promptTokens: number;
-  #prefillMs: number | undefined;
-  #cached = 0;
-  #firstMs = 0;
-  #lastMs = 0;
-  #tokens = 0;
-
-  constructor(startMs: number, promptTokens: number) {
-    this.#startMs = startMs;
-    this.#promptTokens = promptTokens;
-  }
-
-  prefill(cached: number): void {
-    this.#prefillMs ??= performance.now();
-    this.#cached = cached;
-  }
-
-  token(): void {
-    this.#lastMs = performance.now();
-    if (this.#tokens++ === 0) this.#firstMs = this.#lastMs;
-  }
-
-  usage(): Usage {
-    const perSecond = (count: number, ms: number) => (count > 0 && ms > 0 ? (1000 * count) / ms : 0);
-    const hasBegun = this.#tokens > 0 && this.#prefillMs !== undefined;
-    return {
-      promptTokens: this.#promptTokens,
-      cachedTokens: this.#cached,
-      completionTokens: this.#tokens,
-      reasoningTokens: 0,
-      timeToFirstTokenMs: hasBegun ? this.#firstMs - this.#startMs : 0,
-      prefillTokensPerSecond: hasBegun
-        ? perSecond(this.#promptTokens - this.#cached, this.#firstMs - this.#prefillMs!)
-        : 0,
-      decodeTokensPerSecond: perSecond(this.#tokens - 1, this.#lastMs - this.#firstMs),
-    };
-  }
 }

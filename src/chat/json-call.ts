@@ -4,7 +4,7 @@ import { escapeInString, JsonScanner } from "./json-scanner.ts";
 /** `{"name": …, "arguments": {…}}`, its fields in any order. Arguments pass as they are written. */
 export class JsonCall implements CallBody {
   name: string | undefined;
-  #state: "start" | "key" | "colon" | "value" | "comma" | "whole" = "start";
+  #state: State = "start";
   /** Reads the key or value under way. */
   #scanner = new JsonScanner();
   #raw = "";
@@ -43,7 +43,7 @@ export class JsonCall implements CallBody {
     }
   }
 
-  #expect(isMet: boolean, next: JsonCall["#state"]): "open" | "wrong" {
+  #expect(isMet: boolean, next: State): "open" | "wrong" {
     this.#state = next;
     return isMet ? "open" : "wrong";
   }
@@ -103,6 +103,8 @@ export class JsonCall implements CallBody {
     return "whole";
   }
 }
+
+type State = "start" | "key" | "colon" | "value" | "comma" | "whole";
 
 function isObject(text: string): boolean {
   try {

@@ -15,11 +15,14 @@ export interface TemplateOptions {
 
 /** A checkpoint's own Jinja chat template, run as transformers runs it. */
 export class ChatTemplate {
+  /** Undefined where the checkpoint has none. */
+  readonly source: string | undefined;
   readonly #program?: Program;
   readonly #checkpoint: string;
 
   /** `checkpoint` names the model in errors. Fails with `CheckpointError` where the template cannot be parsed. */
   constructor(source: string | undefined, checkpoint: string) {
+    this.source = source;
     this.#checkpoint = checkpoint;
     if (source === undefined) return;
     try {
