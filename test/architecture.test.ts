@@ -6,9 +6,10 @@ import { expect, it } from "vitest";
 /** What each folder of src may import: `uses` anything of it, `knows` types only, `loads` when asked for. */
 const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: string[] }> = {
   // Loading a model is where everything meets; a user's calls go to the engine alone.
-  api: { uses: ["engine", "chat", "tokenizer", "models", "weights", "runner", "gpu"] },
+  api: { uses: ["engine", "chat", "tokenizer", "models", "weights", "runner", "paging", "gpu"] },
   server: { uses: ["api"] },
-  runner: { uses: ["engine", "models", "ops", "kernels", "weights", "gpu"] },
+  runner: { uses: ["engine", "models", "paging", "ops", "kernels", "weights", "gpu"] },
+  paging: { uses: ["ops", "weights", "gpu"] },
   models: { uses: ["weights"], knows: ["ops"] },
   ops: { uses: ["kernels", "gpu", "weights"] },
   kernels: { uses: ["gpu", "weights"] },

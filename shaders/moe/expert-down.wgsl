@@ -9,7 +9,7 @@
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let token = group.y;
-  if (token >= tokenCount()) { return; }
+  if (token >= tokenCount() || !isPresent(token)) { return; }
   let place = group.x * (WORKGROUP / LANES) + lane / LANES;
   let chunks = INNER / 8u;
   var sums = vec4<f32>();

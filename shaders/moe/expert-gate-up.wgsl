@@ -8,7 +8,7 @@
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let token = group.z;
-  if (token >= tokenCount()) { return; }
+  if (token >= tokenCount() || !isPresent(token)) { return; }
   let slot = token * TOP_K + group.y;
   let place = group.x * (WORKGROUP / LANES) + lane / LANES;
   let chunks = COLUMNS / 8u;

@@ -1,6 +1,6 @@
 // Puts the pairs (token, slot) of the batch in order by expert, then by token, and cuts each expert's pairs into tiles of
 // ROWS for the grouped products. A workgroup per expert: it counts the pairs of all experts itself, so that it knows where
-// its own begin without waiting for the others.
+// its own begin without waiting for the others. Pairs whose id is none of the experts are left out.
 
 override WORKGROUP: u32;
 override EXPERTS: u32;
@@ -42,8 +42,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let end = min(begin + run, total);
   var mine = 0u;
   for (var i = begin; i < end; i++) {
-    let id = min(ids[i], EXPERTS - 1u);
-    atomicAdd(&counts[id], 1u);
+    let id = ids[i];
+    if (id < EXPERTS) { atomicAdd(&counts[id], 1u); }
     mine += u32(id == expert);
   }
   workgroupBarrier();
@@ -59,7 +59,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
   var position = whole.x + own.z - mine;
   for (var i = begin; i < end; i++) {
-    if (min(ids[i], EXPERTS - 1u) == expert) {
+    if (ids[i] == expert) {
       pairs[position] = i;
       position++;
     }

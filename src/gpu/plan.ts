@@ -1,6 +1,6 @@
 import { invariant } from "../errors.ts";
 import type { PipelineCache } from "./pipelines.ts";
-import type { RecordedDispatch, Recorder } from "./recorder.ts";
+import type { RecordedDispatch, Recorder, Stop } from "./recorder.ts";
 import type { GpuTensor, Scratch } from "./resources.ts";
 import { planScratch, type ScratchArena } from "./scratch.ts";
 
@@ -16,6 +16,7 @@ export class Plan {
   readonly #buffers: ReadonlyMap<Scratch, GPUBuffer>;
   /** Names of the kernels, in the order of their dispatches. */
   readonly kernels: readonly string[];
+  readonly stops: readonly Stop[];
 
   private constructor(
     kernels: readonly string[],
@@ -24,8 +25,10 @@ export class Plan {
     shapes: readonly (GPUBindGroup | undefined)[],
     grid: Uint32Array,
     buffers: ReadonlyMap<Scratch, GPUBuffer>,
+    stops: readonly Stop[],
   ) {
     this.kernels = kernels;
+    this.stops = stops;
     this.#pipelines = pipelines;
     this.#groups = groups;
     this.#shapes = shapes;
@@ -37,7 +40,7 @@ export class Plan {
   static async compile(recorder: Recorder, pipelines: PipelineCache, arena: ScratchArena): Promise<Plan> {
     const { dispatches } = recorder;
     const compiled = await Promise.all(dispatches.map((d) => pipelines.get(d)));
-    const { slots, sizes } = planScratch(recorder.scratches);
+    const { slots, sizes } = planScratch(recorder.scratches, recorder.stops);
     const memory = arena.take(sizes);
     const buffers = new Map([...slots].map(([scratch, slot]) => [scratch, memory[slot]]));
     const groups = dispatches.map((d) => bind(pipelines, d, buffers));
@@ -49,11 +52,13 @@ export class Plan {
       dispatches.map((d) => pipelines.shapes(d)),
       grid,
       buffers,
+      recorder.stops,
     );
   }
 
-  encode(pass: GPUComputePassEncoder): void {
-    for (let i = 0; i < this.#pipelines.length; i++) this.encodeOne(pass, i);
+  /** All dispatches, or those of [from, to). */
+  encode(pass: GPUComputePassEncoder, from = 0, to = this.#pipelines.length): void {
+    for (let i = from; i < to; i++) this.encodeOne(pass, i);
   }
 
   /** One dispatch alone, for timing kernels one by one. */

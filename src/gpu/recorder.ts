@@ -18,12 +18,33 @@ export type Resource =
   | { readonly kind: "fixed"; readonly label: string; readonly gpu: GPUBuffer | undefined };
 
 /**
+ * A place where a plan may have to wait for experts. The dispatch `from` finds out whether they are there and stops the rest
+ * of the plan if not; [from, to) is what runs again, perhaps more than once, when they have come.
+ */
+export interface Stop {
+  /** Which sparse layer, counted from 0. */
+  readonly layer: number;
+  readonly from: number;
+  readonly to: number;
+  /** What a pass over some of the experts completes: rows whose experts are all there, or single pairs (row, expert). */
+  readonly unit: "rows" | "pairs";
+  readonly topK: number;
+  /** Words of the report: where the chosen experts are noted, and after them those expected in the next layer. */
+  readonly chosenAt: number;
+  readonly expectedAt: number;
+  readonly expected: number;
+  /** Whether the plan may be submitted beyond this place before it is known if it holds. */
+  readonly runsOn: boolean;
+}
+
+/**
  * Takes down what a model function asks for. Recording needs no device, so memory can be planned before anything is
  * allocated; `Plan.compile` turns the record into something to replay.
  */
 export class Recorder {
   readonly dispatches: RecordedDispatch[] = [];
   readonly scratches: Scratch[] = [];
+  readonly stops: Stop[] = [];
 
   constructor(
     readonly profile: DeviceProfile,

@@ -1,3 +1,4 @@
+import type { Stop } from "./recorder.ts";
 import type { Scratch } from "./resources.ts";
 
 export interface ScratchPlan {
@@ -11,23 +12,42 @@ export interface ScratchPlan {
  * Gives scratch tensors memory by their lifetimes: a slot is used again once its last reader has been recorded. The slot
  * that has been free longest goes first, so that a write rarely has to wait for the reads before it.
  */
-export function planScratch(scratches: readonly Scratch[]): ScratchPlan {
+export function planScratch(scratches: readonly Scratch[], stops: readonly Stop[] = []): ScratchPlan {
   const slots = new Map<Scratch, number>();
   const sizes: number[] = [];
   const freeFrom: number[] = [];
-  const used = scratches.filter((s) => s.firstUse >= 0).sort((a, b) => a.firstUse - b.firstUse);
-  for (const scratch of used) {
+  const used = scratches
+    .filter((s) => s.firstUse >= 0)
+    .map((scratch) => lifetime(scratch, stops))
+    .sort((a, b) => a.first - b.first);
+  for (const { scratch, first, last } of used) {
     const size = roundUp(scratch.sizeBytes, 256);
     let slot = -1;
     for (let i = 0; i < sizes.length; i++) {
-      const fits = freeFrom[i] < scratch.firstUse && sizes[i] >= size && sizes[i] <= 2 * size;
+      const fits = freeFrom[i] < first && sizes[i] >= size && sizes[i] <= 2 * size;
       if (fits && (slot < 0 || freeFrom[i] < freeFrom[slot])) slot = i;
     }
     if (slot < 0) slot = sizes.push(size) - 1;
-    freeFrom[slot] = scratch.isRetained ? Number.POSITIVE_INFINITY : scratch.lastUse;
+    freeFrom[slot] = last;
     slots.set(scratch, slot);
   }
   return { slots, sizes };
+}
+
+/**
+ * When a tensor is needed. What runs again must find its inputs, and keep what an earlier pass has left; where a plan runs on
+ * beyond a stop, what crosses it is needed until the end.
+ */
+function lifetime(scratch: Scratch, stops: readonly Stop[]): { scratch: Scratch; first: number; last: number } {
+  const { firstUse, lastUse, isRetained } = scratch;
+  let first = firstUse;
+  let last = isRetained ? Number.POSITIVE_INFINITY : lastUse;
+  for (const { from, to, runsOn } of stops) {
+    if (firstUse >= to || lastUse < from) continue;
+    last = Math.max(last, runsOn && firstUse < from ? Number.POSITIVE_INFINITY : to - 1);
+    first = Math.min(first, from);
+  }
+  return { scratch, first, last };
 }
 
 /** GPU buffers for scratch, shared by all plans of a device: plans never run at the same time. */

@@ -5,7 +5,7 @@ import { unroll } from "../lib/unroll.ts";
 import { halves } from "./expert-halves.ts";
 
 /**
- * Second half of the routed experts for a few tokens. Needs `teamSum` and a weight's fragment.
+ * Second half of the routed experts for a few tokens. Needs `teamSum`, `presence` and a weight's fragment.
  * Grid: [⌈COLUMNS / 4 · LANES / WORKGROUP⌉, rows].
  */
 export const expertDown = defineKernel({

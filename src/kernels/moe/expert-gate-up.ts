@@ -5,7 +5,7 @@ import { unroll } from "../lib/unroll.ts";
 import { halves } from "./expert-halves.ts";
 
 /**
- * First half of the routed experts for a few tokens. Needs `teamSum` and a weight's fragment.
+ * First half of the routed experts for a few tokens. Needs `teamSum`, `presence` and a weight's fragment.
  * Grid: [⌈INNER / 2 · LANES / WORKGROUP⌉, TOP_K, rows].
  */
 export const expertGateUp = defineKernel({

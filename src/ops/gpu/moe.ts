@@ -1,6 +1,6 @@
 import { invariant } from "../../errors.ts";
 import type { DeviceProfile } from "../../gpu/profile.ts";
-import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
+import type { GpuBuffer, GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { teamSum } from "../../kernels/dense/team-sum.ts";
 import { weightFragments } from "../../kernels/lib/weights.ts";
 import { combineExperts } from "../../kernels/moe/combine-experts.ts";
@@ -8,10 +8,40 @@ import { expertDown } from "../../kernels/moe/expert-down.ts";
 import { expertGateUp } from "../../kernels/moe/expert-gate-up.ts";
 import { groupTokens } from "../../kernels/moe/group-tokens.ts";
 import { groupedKernels } from "../../kernels/moe/grouped-matmul.ts";
+import { locateExperts } from "../../kernels/moe/locate-experts.ts";
+import { presence } from "../../kernels/moe/presence.ts";
 import { routeKernel, routeShare } from "../../kernels/moe/route.ts";
 import type { Batch } from "../batch.ts";
 import type { ExpertWeights } from "../ops.ts";
 import type { GpuContext, GpuRouting } from "./gpu-ops.ts";
+import { linear } from "./linear.ts";
+
+/** Experts of which the device holds some at a time: their weights are `slots` experts long. */
+export interface GpuExperts extends ExpertWeights<GpuWeight> {
+  readonly paging?: ExpertPaging;
+}
+
+export interface ExpertPaging {
+  readonly slots: number;
+  /** Which sparse layer, and how many there are. */
+  readonly layer: number;
+  readonly layers: number;
+  /** [layers, experts]: where an expert lies, or MISSING. */
+  readonly table: GpuBuffer;
+  /** What the device found missing; src/paging/report.ts says how it is laid out. */
+  readonly report: GpuBuffer;
+  /** The next layer's router. On this layer's input it foretells what that layer will choose. */
+  readonly nextRouter?: GpuWeight;
+}
+
+/** Words of a report before the experts: the layer that stopped the plan + 1, mode, rows, sequences. */
+export const REPORT_HEADER = 8;
+
+/** Experts expected in the next layer, for each that a layer chooses. */
+const EXPECTED_SHARE = 2;
+
+/** Words that a step's experts take in a report: those chosen in a layer, and those expected in the next. */
+export const reportWords = (rows: number, topK: number): number => rows * topK * (1 + EXPECTED_SHARE);
 
 export function route(gpu: GpuContext, logits: GpuTensor, topK: number, _batch: Batch): GpuRouting {
   const { profile } = gpu.recorder;
@@ -29,18 +59,62 @@ export function route(gpu: GpuContext, logits: GpuTensor, topK: number, _batch: 
   return { ids, weights };
 }
 
-type ExpertsOp = (gpu: GpuContext, x: GpuTensor, routing: GpuRouting, weights: ExpertWeights<GpuWeight>) => GpuTensor;
+type ExpertsOp = (gpu: GpuContext, x: GpuTensor, routing: GpuRouting, weights: GpuExperts) => GpuTensor;
 
 export function experts(
   gpu: GpuContext,
   x: GpuTensor,
   routing: GpuRouting,
-  weights: ExpertWeights<GpuWeight>,
-  _batch: Batch,
+  weights: GpuExperts,
+  batch: Batch,
 ): GpuTensor {
-  const { gateUp } = weights;
+  const { gateUp, paging } = weights;
   invariant(x.columns === gateUp.columns, `${gateUp.label}: ${gateUp.columns} columns for an input of ${x.columns}`);
-  return (isGrouped(gpu.recorder.profile, x, weights) ? grouped : byIds)(gpu, x, routing, weights);
+  const way = isGrouped(gpu.recorder.profile, x, weights) ? grouped : byIds;
+  if (!paging) return way(gpu, x, routing, weights);
+  const located = locate(gpu, x, routing, weights, paging, batch, way === grouped ? "pairs" : "rows");
+  return way(gpu, x, located, weights);
+}
+
+/** The routing with slots in place of experts. Opens a stop, which `closeStop` ends. */
+function locate(
+  gpu: GpuContext,
+  x: GpuTensor,
+  { ids, weights }: GpuRouting,
+  { experts, topK }: GpuExperts,
+  { layer, layers, table, report, nextRouter }: ExpertPaging,
+  batch: Batch,
+  unit: "rows" | "pairs",
+): GpuRouting {
+  const { recorder, batchBuffer } = gpu;
+  const words = reportWords(x.rows, topK);
+  const runsOn = batch.kind === "decode" && (REPORT_HEADER + layers * words) * 4 <= report.sizeBytes;
+  const chosenAt = REPORT_HEADER + (runsOn ? layer * words : 0);
+  const expectedAt = chosenAt + x.rows * topK;
+  const count = runsOn && nextRouter ? Math.min(EXPECTED_SHARE * topK, experts) : 0;
+  const expected = count > 0 ? route(gpu, linear(gpu, x, nextRouter!), count, batch).ids : ids;
+  const from = recorder.dispatches.length;
+  const slots = recorder.tensor("expert slots", x.rows, topK);
+  locateExperts(recorder, {
+    buffers: { ids, expected, table, slots, report, batchState: batchBuffer },
+    constants: {
+      WORKGROUP: recorder.profile.serialWorkgroups ? 16 : 256,
+      EXPERTS: experts,
+      TOP_K: topK,
+      EXPECTED: count,
+      LAYER: layer,
+      CHOSEN_AT: chosenAt,
+      EXPECTED_AT: expectedAt,
+    },
+    grid: [1],
+  });
+  recorder.stops.push({ layer, from, to: from, unit, topK, chosenAt, expectedAt, expected: count, runsOn });
+  return { ids: slots, weights };
+}
+
+/** Ends the stop under way: what has been recorded since runs again for the experts that were missing. */
+function closeStop({ recorder: { stops, dispatches } }: GpuContext, { paging }: GpuExperts): void {
+  if (paging) stops.push({ ...stops.pop()!, to: dispatches.length });
 }
 
 /** With 8 lanes or less the "GPU" is a CPU. */
@@ -55,15 +129,18 @@ function isGrouped(profile: DeviceProfile, x: GpuTensor, { experts, topK, down }
 }
 
 /** Token by token: for a few tokens, which seldom share an expert. Two dispatches, each expert's rows read as chosen. */
-export const byIds: ExpertsOp = ({ recorder, batchBuffer: batch }, x, routing, { topK, gateUp, down }) => {
+export const byIds: ExpertsOp = (gpu, x, routing, weights) => {
+  const { recorder, batchBuffer: batch } = gpu;
+  const { topK, gateUp, down, paging } = weights;
   const { profile } = recorder;
+  const present = paging ? presence.some : presence.all;
   const inner = down.columns;
   const constants = { COLUMNS: x.columns, INNER: inner, TOP_K: topK };
   // Lanes that run in step read neighbouring columns; a CPU would rather split a row less.
   const lanes = Math.min(32, Math.max(4, profile.subgroupMaxSize));
   const hidden = recorder.tensor("expert hidden", x.rows * topK, inner);
   expertGateUp(recorder, {
-    uses: [teamSum(profile, lanes), weightFragments[gateUp.format]],
+    uses: [teamSum(profile, lanes), present, weightFragments[gateUp.format]],
     buffers: { x, ids: routing.ids, weight: gateUp, y: hidden, batch },
     constants: { ...constants, WORKGROUP: 64, LANES: lanes },
     grid: [Math.ceil((inner / 2) * (lanes / 64)), topK, x.rows],
@@ -72,32 +149,36 @@ export const byIds: ExpertsOp = ({ recorder, batchBuffer: batch }, x, routing, {
   const downLanes = isProcessor(profile) ? lanes : 128;
   const y = recorder.tensor("experts", x.rows, x.columns);
   expertDown(recorder, {
-    uses: [teamSum(profile, downLanes), weightFragments[down.format]],
+    uses: [teamSum(profile, downLanes), present, weightFragments[down.format]],
     buffers: { hidden, ids: routing.ids, routing: routing.weights, weight: down, y, batch },
     constants: { ...constants, WORKGROUP: 128, LANES: downLanes },
     grid: [Math.ceil((x.columns / 4) * (downLanes / 128)), x.rows],
   });
+  closeStop(gpu, weights);
   return y;
 };
 
 /** Expert by expert: products of an expert's weights with all the rows that chose it. */
-export const grouped: ExpertsOp = ({ recorder, batchBuffer: batch }, x, routing, { experts, topK, gateUp, down }) => {
+export const grouped: ExpertsOp = (gpu, x, routing, weights) => {
+  const { recorder, batchBuffer: batch } = gpu;
+  const { experts, topK, gateUp, down, paging } = weights;
+  const bins = paging?.slots ?? experts;
   const inner = down.columns;
   const pairCount = x.rows * topK;
   const kernels = chooseGrouped(recorder.profile, pairCount / experts);
-  const tileCount = Math.floor(pairCount / kernels.rows) + Math.min(experts, pairCount);
+  const tileCount = Math.floor(pairCount / kernels.rows) + Math.min(bins, pairCount);
   const pairs = recorder.tensor("expert pairs", 1, pairCount);
   const tiles = recorder.tensor("expert tiles", tileCount, 4);
   groupTokens(recorder, {
     buffers: { ids: routing.ids, pairs, tiles, batch },
     constants: {
       WORKGROUP: recorder.profile.serialWorkgroups ? 16 : 256,
-      EXPERTS: experts,
+      EXPERTS: bins,
       TOP_K: topK,
       ROWS: kernels.rows,
       TILES: tileCount,
     },
-    grid: [experts],
+    grid: [bins],
   });
   const constants = { COLUMNS: x.columns, INNER: inner, TOP_K: topK };
   const hidden = recorder.tensor("expert hidden", pairCount, inner);
@@ -114,6 +195,7 @@ export const grouped: ExpertsOp = ({ recorder, batchBuffer: batch }, x, routing,
     constants,
     grid: [tileCount, Math.ceil(x.columns / 4 / kernels.places)],
   });
+  closeStop(gpu, weights);
   const y = recorder.tensor("experts", x.rows, x.columns);
   combineExperts(recorder, {
     buffers: { parts, routing: routing.weights, y, batch },

@@ -1,0 +1,296 @@
+import { invariant } from "../errors.ts";
+import type { Device } from "../gpu/device.ts";
+import type { Plan } from "../gpu/plan.ts";
+import type { Stop } from "../gpu/recorder.ts";
+import type { GpuBuffer } from "../gpu/resources.ts";
+import type { ExpertArena } from "./expert-arena.ts";
+import { ExpertReader, type ExpertRows } from "./expert-reader.ts";
+import { ExpertSlots } from "./expert-slots.ts";
+import { LayerStats, type PagingStats } from "./paging-stats.ts";
+import { expertPasses, nextRowPass } from "./passes.ts";
+import { COUNTS_BYTES, chosenIn, distinct, expectedIn, MODE, REPORT } from "./report.ts";
+
+interface Layer {
+  readonly index: number;
+  readonly slots: ExpertSlots;
+  readonly stats: LayerStats;
+  /** Experts that were read ahead and not used yet. */
+  readonly ahead: Set<number>;
+  /** What the layer before expects this one to choose in the step under way. */
+  expected: ReadonlySet<number>;
+}
+
+/** Where a plan under way is to go on: at a dispatch, with the first stop not passed yet. */
+interface Progress {
+  from: number;
+  next: number;
+}
+
+/**
+ * Runs plans whose experts may be missing. A plan is submitted as far as it is likely to hold; where a layer found experts
+ * missing the rest did nothing, they are brought, and the plan goes on from that layer. One step at a time.
+ */
+export class ExpertPager {
+  readonly #device: Device;
+  readonly #batch: GpuBuffer;
+  readonly #arena: ExpertArena;
+  readonly #reader: ExpertReader;
+  readonly #layers: readonly Layer[];
+  readonly #staging: GPUBuffer;
+  /** Layers to run before it is known whether their experts are there. */
+  #horizon = 1;
+  /** Experts that were read ahead and lie on the host still. */
+  #arrived: { layer: number; expert: number; rows: ExpertRows }[] = [];
+
+  constructor(device: Device, arena: ExpertArena, batch: GpuBuffer) {
+    this.#device = device;
+    this.#arena = arena;
+    this.#batch = batch;
+    this.#reader = new ExpertReader(arena.matrices);
+    this.#layers = arena.weights.map((_, index) => {
+      const { experts, paging } = arena.experts(index, undefined);
+      const slots = new ExpertSlots(experts, paging!.slots);
+      arena.writeTable(index, slots.table);
+      return { index, slots, stats: new LayerStats(), ahead: new Set(), expected: new Set() };
+    });
+    const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
+    this.#staging = device.gpu.createBuffer({ label: "expert report", size: arena.report.sizeBytes, usage });
+  }
+
+  get stats(): PagingStats {
+    const layers = this.#layers.map(({ stats }) => stats.snapshot());
+    return { layers, slots: this.#layers[0].slots.count, experts: this.#layers[0].slots.table.length };
+  }
+
+  /**
+   * Runs a plan. `finish` adds to the submit that may be the last, `drop` takes back what it returned where it was not.
+   * Fails as the experts' sources do; the state is then between two tokens of no sequence, and must not be used.
+   */
+  async run<T>(plan: Plan, finish: (encoder: GPUCommandEncoder) => T, drop: (result: T) => void): Promise<T> {
+    const { stops } = plan;
+    const progress: Progress = { from: 0, next: 0 };
+    let isStopped = false;
+    // A layer whose experts have been found and not run yet: they must stay where they are.
+    let held: number | undefined;
+    try {
+      for (;;) {
+        const ahead = this.#ahead(stops, progress.next);
+        const isWhole = progress.next + ahead === stops.length && (ahead === 0 || stops[progress.next].runsOn);
+        const checked = stops.slice(progress.next, progress.next + ahead);
+        const to = isWhole ? undefined : checked.at(-1)!.from + 1;
+        await this.#install(held);
+        held = undefined;
+        const encoder = this.#encode(plan, progress.from, to, { mode: MODE.stop, resume: isStopped });
+        const result = isWhole ? finish(encoder) : undefined;
+        const report = await this.#submit(encoder, checked);
+        const stoppedBy = report?.[REPORT.stoppedBy] ?? 0;
+        isStopped = stoppedBy > 0;
+        const passed = isStopped ? checked.filter(({ layer }) => layer < stoppedBy - 1) : checked;
+        for (const stop of passed) this.#count(stop, report!);
+        progress.next += passed.length;
+        if (!isStopped) {
+          if (isWhole) return result as T;
+          progress.from = to!;
+          held = checked.at(-1)!.layer;
+          this.#horizon = Math.min(2 * this.#horizon, stops.length);
+          continue;
+        }
+        if (isWhole) drop(result as T);
+        this.#horizon = Math.max(1, passed.length);
+        isStopped = await this.#provide(plan, progress, report!);
+      }
+    } catch (error) {
+      if (isStopped) this.#restoreBatch();
+      throw error;
+    }
+  }
+
+  dispose(): void {
+    this.#reader.close();
+    this.#arena.dispose();
+    this.#staging.destroy();
+  }
+
+  /** Stops to run through in one submit. */
+  #ahead(stops: readonly Stop[], next: number): number {
+    if (next === stops.length) return 0;
+    return stops[next].runsOn ? Math.min(this.#horizon, stops.length - next) : 1;
+  }
+
+  #encode(
+    plan: Plan,
+    from: number,
+    to: number | undefined,
+    { mode, resume }: { mode: number; resume: boolean },
+  ): GPUCommandEncoder {
+    const { gpu, queue } = this.#device;
+    const report = this.#arena.report.gpu!;
+    queue.writeBuffer(report, 0, Uint32Array.of(0, mode));
+    const encoder = gpu.createCommandEncoder();
+    // The stop has emptied the batch.
+    if (resume) encoder.copyBufferToBuffer(report, 4 * REPORT.counts, this.#batch.gpu!, 0, COUNTS_BYTES);
+    const pass = encoder.beginComputePass();
+    plan.encode(pass, from, to);
+    pass.end();
+    return encoder;
+  }
+
+  /** Submits, and reads what the layers found; nothing where no layer was asked. */
+  async #submit(encoder: GPUCommandEncoder, checked: readonly Stop[]): Promise<Uint32Array | undefined> {
+    const report = this.#arena.report.gpu!;
+    if (checked.length > 0) encoder.copyBufferToBuffer(report, 0, this.#staging, 0, report.size);
+    this.#device.queue.submit([encoder.finish()]);
+    if (checked.length === 0) return undefined;
+    await this.#staging.mapAsync(GPUMapMode.READ);
+    const words = new Uint32Array(this.#staging.getMappedRange().slice(0));
+    this.#staging.unmap();
+    return words;
+  }
+
+  /** A layer that had all it needed. */
+  #count(stop: Stop, report: Uint32Array): void {
+    const layer = this.#layers[stop.layer];
+    this.#use(layer, distinct(chosenIn(report, stop)), 0);
+    this.#expect(stop, report);
+  }
+
+  #use(layer: Layer, needed: ReadonlySet<number>, misses: number): void {
+    let useful = 0;
+    let expected = 0;
+    for (const expert of needed) {
+      layer.slots.touch(expert);
+      if (layer.ahead.delete(expert)) useful++;
+      if (layer.expected.has(expert)) expected++;
+    }
+    layer.stats.used(needed.size, misses, useful);
+    if (layer.expected.size > 0) layer.stats.expected(needed.size, expected);
+    layer.expected = new Set();
+  }
+
+  /** Brings what a stopped layer misses. The plan then goes on from that layer, or behind it where passes had to be made. */
+  async #provide(plan: Plan, progress: Progress, report: Uint32Array): Promise<boolean> {
+    const stop = plan.stops[progress.next];
+    const layer = this.#layers[stop.layer];
+    const chosen = chosenIn(report, stop);
+    const needed = distinct(chosen);
+    const missing = [...needed].filter((expert) => !layer.slots.has(expert));
+    invariant(missing.length > 0, `layer ${layer.index} stopped for experts that it has: ${[...needed]}`);
+    this.#use(layer, needed, missing.length);
+    const start = performance.now();
+    try {
+      if (needed.size <= layer.slots.count) {
+        const brought = this.#bring(layer, needed);
+        this.#expect(stop, report);
+        await brought;
+        this.#arena.writeTable(layer.index, layer.slots.table);
+        progress.from = stop.from;
+        return true;
+      }
+      if (stop.unit === "pairs") await this.#passOverExperts(plan, stop, layer, needed);
+      else await this.#passOverRows(plan, stop, layer, chosen);
+      progress.from = stop.to;
+      progress.next++;
+      return false;
+    } finally {
+      layer.stats.waited(performance.now() - start);
+    }
+  }
+
+  /** Each expert once; a pair (row, expert) is computed in the pass that has its expert. */
+  async #passOverExperts(plan: Plan, stop: Stop, layer: Layer, needed: ReadonlySet<number>): Promise<void> {
+    const { slots } = layer;
+    let resume = true;
+    for (const pass of expertPasses(needed, slots.count, (expert) => slots.has(expert))) {
+      await this.#bring(layer, pass);
+      // What other passes compute stays out of this one.
+      const table = slots.table.map((slot, expert) => (pass.has(expert) ? slot : 0xffffffff));
+      this.#arena.writeTable(layer.index, table);
+      this.#pass(plan, stop, resume);
+      resume = false;
+    }
+    this.#arena.writeTable(layer.index, slots.table);
+  }
+
+  /** Rows whose experts are all there are computed, until none is left. */
+  async #passOverRows(plan: Plan, stop: Stop, layer: Layer, chosen: Uint32Array): Promise<void> {
+    const { slots } = layer;
+    const open = new Set(Array.from({ length: chosen.length / stop.topK }, (_, row) => row));
+    let resume = true;
+    while (open.size > 0) {
+      const pass = nextRowPass(chosen, stop.topK, open, slots.count, (expert) => slots.has(expert));
+      await this.#bring(layer, pass);
+      this.#arena.writeTable(layer.index, slots.table);
+      this.#pass(plan, stop, resume);
+      resume = false;
+    }
+  }
+
+  #pass(plan: Plan, { from, to }: Stop, resume: boolean): void {
+    const encoder = this.#encode(plan, from, to, { mode: MODE.partial, resume });
+    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  /** Brings those of `wanted` that are missing; none of them has to go for another. */
+  async #bring(layer: Layer, wanted: ReadonlySet<number>): Promise<void> {
+    const missing = [...wanted].filter((expert) => !layer.slots.has(expert));
+    const readings = missing.map(async (expert) => ({ expert, rows: await this.#read(layer, expert) }));
+    // One failure must not leave others unheard of.
+    await Promise.allSettled(
+      readings.map(async (reading) => {
+        const { expert, rows } = await reading;
+        await this.#place(layer, expert, rows, wanted);
+      }),
+    );
+    await Promise.all(readings);
+  }
+
+  async #read(layer: Layer, expert: number): Promise<ExpertRows> {
+    const at = this.#arrived.findIndex((one) => one.layer === layer.index && one.expert === expert);
+    if (at >= 0) return this.#arrived.splice(at, 1)[0].rows;
+    if (!this.#reader.isReading(layer.index, expert)) layer.stats.read(this.#arena.bytesIn(layer.index));
+    return this.#reader.read(layer.index, expert);
+  }
+
+  async #place(layer: Layer, expert: number, rows: ExpertRows, keep: ReadonlySet<number>): Promise<boolean> {
+    if (layer.slots.has(expert)) return false;
+    const taken = layer.slots.take(expert, keep);
+    if (!taken) return false;
+    layer.ahead.delete(taken.evicted);
+    await this.#arena.write(layer.index, taken.slot, rows);
+    return true;
+  }
+
+  /** Reads ahead what the layer after `stop` is expected to choose. */
+  #expect(stop: Stop, report: Uint32Array): void {
+    const layer = this.#layers[stop.layer + 1];
+    if (!layer || stop.expected === 0) return;
+    const expected = expectedIn(report, stop);
+    layer.expected = new Set(expected);
+    const missing = expected.filter((expert) => !layer.slots.has(expert));
+    this.#reader.expect(layer.index, missing, (expert, rows) => {
+      layer.stats.readAhead(this.#arena.bytesIn(layer.index));
+      this.#arrived.push({ layer: layer.index, expert, rows });
+    });
+  }
+
+  /** Puts what was read ahead into slots, but for those of the layer `held`. */
+  async #install(held: number | undefined): Promise<void> {
+    const arrived = this.#arrived.filter(({ layer }) => layer !== held);
+    this.#arrived = this.#arrived.filter(({ layer }) => layer === held);
+    const changed = new Set<Layer>();
+    for (const one of arrived) {
+      const layer = this.#layers[one.layer];
+      if (await this.#place(layer, one.expert, one.rows, layer.expected)) {
+        layer.ahead.add(one.expert);
+        changed.add(layer);
+      }
+    }
+    for (const layer of changed) this.#arena.writeTable(layer.index, layer.slots.table);
+  }
+
+  #restoreBatch(): void {
+    const encoder = this.#device.gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(this.#arena.report.gpu!, 4 * REPORT.counts, this.#batch.gpu!, 0, COUNTS_BYTES);
+    this.#device.queue.submit([encoder.finish()]);
+  }
+}
