@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 import type { Browser, BrowserContext, Page } from "playwright";
-import { createServer, type ViteDevServer } from "vite";
+import type { ViteDevServer } from "vite";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { launchBrowser } from "../support/browser.ts";
 import { type FileServer, serveFiles } from "../support/file-server.ts";
 import { random } from "../support/random.ts";
 import type { StoreTests } from "../support/store-page.ts";
+import { serveStorePage } from "../support/store-page-server.ts";
 
 declare const tests: StoreTests;
 
@@ -20,7 +21,7 @@ let context: BrowserContext;
 let origin: string;
 
 beforeAll(async () => {
-  [vite, browser, server] = await Promise.all([serveSource(), launchBrowser(), serveFiles({ "m/data": data })]);
+  [vite, browser, server] = await Promise.all([serveStorePage(), launchBrowser(), serveFiles({ "m/data": data })]);
   origin = vite.resolvedUrls!.local[0];
 });
 
@@ -40,27 +41,6 @@ beforeEach(async () => {
 function noise(length: number): Uint8Array {
   const next = random(1);
   return Uint8Array.from({ length }, () => next() * 256);
-}
-
-/** The modules as they are, compiled by Vite. */
-async function serveSource(): Promise<ViteDevServer> {
-  const page = `<!doctype html><script type="module" src="/test/support/store-page.ts"></script>`;
-  const server = await createServer({
-    configFile: false,
-    root: ".",
-    logLevel: "error",
-    server: { port: 0, host: "127.0.0.1", watch: null, hmr: false },
-    optimizeDeps: { noDiscovery: true },
-    plugins: [
-      {
-        name: "store-page",
-        configureServer: ({ middlewares }) => {
-          middlewares.use("/store-page", (_, response) => response.setHeader("content-type", "text/html").end(page));
-        },
-      },
-    ],
-  });
-  return server.listen();
 }
 
 async function openPage(): Promise<Page> {

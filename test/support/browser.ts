@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { delimiter, join } from "node:path";
-import { type Browser, chromium, type LaunchOptions } from "playwright";
+import { type Browser, type BrowserContext, chromium, type LaunchOptions } from "playwright";
 import { unpackSparticuz } from "../../src/platform/node/sparticuz.ts";
 
 /** `installed`: a Chromium or Chrome of the machine. `packaged`: the one in `@sparticuz/chromium`, for Linux on x64. */
@@ -30,9 +30,18 @@ export function browserKinds(): BrowserKind[] {
 }
 
 /** A headless Chromium with WebGPU, on a software adapter where there is no other. */
-export async function launchBrowser(kind: BrowserKind | undefined = browserKinds()[0]): Promise<Browser> {
+export async function launchBrowser(kind?: BrowserKind): Promise<Browser> {
+  return chromium.launch(await launchOptions(kind));
+}
+
+/** The same with a profile on disk: what pages store goes there, and outlives the browser. */
+export async function launchWithProfile(folder: string, kind?: BrowserKind): Promise<BrowserContext> {
+  return chromium.launchPersistentContext(folder, await launchOptions(kind));
+}
+
+async function launchOptions(kind = browserKinds()[0]): Promise<LaunchOptions> {
   if (kind === undefined) throw new Error("There is no browser to test with. Install chromium.");
-  return chromium.launch({ args: ARGS, ...(kind === "installed" ? installed() : await packaged()) });
+  return { args: ARGS, ...(kind === "installed" ? installed() : await packaged()) };
 }
 
 function installed(): LaunchOptions {

@@ -1,5 +1,6 @@
+import { probeStores } from "../../src/platform/browser/probe-stores.ts";
 import { BrowserStores } from "../../src/platform/browser/stores.ts";
-import { type CacheOptions, CachedSource } from "../../src/stores/cached-source.ts";
+import { CachedSource, type CacheOptions } from "../../src/stores/cached-source.ts";
 import { sha256 } from "../../src/stores/digest.ts";
 import { httpSource } from "../../src/weights/http-source.ts";
 
@@ -19,6 +20,8 @@ const tests = {
     await source.close();
     return { digests, report: source.report };
   },
+
+  probe: (recordBytes: number, milliseconds: number) => probeStores({ recordBytes, milliseconds }),
 };
 
 export interface LoadTest extends CacheOptions {

@@ -1,7 +1,19 @@
 import type { StoreKind } from "../../api/types.ts";
 import { MemoryIndex, MemoryStore } from "../../stores/memory-store.ts";
+import type { StoreProbe } from "../../stores/probe.ts";
 import { StoreError, type StoreIndex, type Stores, type WeightStore } from "../../stores/weight-store.ts";
 import { IndexedDbIndex, IndexedDbStore } from "./indexeddb-store.ts";
+import { OpfsStore } from "./opfs-store.ts";
+import { probeStores } from "./probe-stores.ts";
+
+/** From here on it pays to find out which store is the fastest. */
+const LARGE_BYTES = 64 * 2 ** 20;
+const PROBE_KEY = "probe";
+
+interface KnownProbe {
+  readonly browser: string;
+  readonly probes: readonly StoreProbe[];
+}
 
 /** The stores of a page's origin. What is stored is listed in IndexedDB, wherever the records are. */
 export class BrowserStores implements Stores {
@@ -15,13 +27,15 @@ export class BrowserStores implements Stores {
   }
 
   open(kind: StoreKind): Promise<WeightStore> {
-    const store = this.#open.get(kind) ?? openStore(kind);
+    const store = this.#open.get(kind) ?? this.#openStore(kind);
     this.#open.set(kind, store);
     return store;
   }
 
-  async choose(): Promise<StoreKind> {
-    return this.#wanted === "auto" ? "indexeddb" : this.#wanted;
+  async choose(sizeBytes: number): Promise<StoreKind> {
+    if (this.#wanted !== "auto") return this.#wanted;
+    const probes = await (sizeBytes < LARGE_BYTES ? this.#known() : this.#probe());
+    return fastest(probes)?.kind ?? "indexeddb";
   }
 
   async makeRoom(bytes: number): Promise<string | undefined> {
@@ -47,6 +61,34 @@ export class BrowserStores implements Stores {
     });
   }
 
+  async #openStore(kind: StoreKind): Promise<WeightStore> {
+    const best = fastest(await this.#known(), kind);
+    switch (kind) {
+      case "indexeddb":
+        return new IndexedDbStore(best?.form);
+      case "opfs":
+        return OpfsStore.open(best?.readers ?? 2);
+      case "memory":
+        return new MemoryStore();
+      default:
+        throw new StoreError(`a browser has no store of the kind ${kind}`);
+    }
+  }
+
+  /** What was measured by this browser before. */
+  async #known(): Promise<readonly StoreProbe[]> {
+    const known = await this.index.get<KnownProbe>(PROBE_KEY);
+    return known?.browser === navigator.userAgent ? known.probes : [];
+  }
+
+  async #probe(): Promise<readonly StoreProbe[]> {
+    const known = await this.#known();
+    if (known.length > 0) return known;
+    const probes = await probeStores();
+    await this.index.update<KnownProbe>(PROBE_KEY, () => ({ browser: navigator.userAgent, probes }));
+    return probes;
+  }
+
   async close(): Promise<void> {
     await this.index.close();
     for (const store of this.#open.values()) await store.then((store) => store.close()).catch(() => {});
@@ -54,15 +96,11 @@ export class BrowserStores implements Stores {
   }
 }
 
-async function openStore(kind: StoreKind): Promise<WeightStore> {
-  switch (kind) {
-    case "indexeddb":
-      return new IndexedDbStore();
-    case "memory":
-      return new MemoryStore();
-    default:
-      throw new StoreError(`a browser has no store of the kind ${kind}`);
-  }
+/** Reading counts: a record is written once. */
+function fastest(probes: readonly StoreProbe[], kind?: StoreKind): StoreProbe | undefined {
+  return probes
+    .filter((probe) => kind === undefined || probe.kind === kind)
+    .sort((a, b) => b.readBytesPerSecond - a.readBytesPerSecond)[0];
 }
 
 const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(0)} MB`;
