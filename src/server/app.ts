@@ -2,12 +2,17 @@ import { randomUUID } from "node:crypto";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import { type Context, Hono } from "hono";
 import { cors } from "hono/cors";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { HttpError, toHttpError } from "./http-error.ts";
 import type { Env } from "./respond.ts";
 import { chatCompletions } from "./routes/chat.ts";
 import { completions } from "./routes/completions.ts";
+import { anthropicError, countTokens, messages } from "./routes/messages.ts";
 import { listModels, oneModel } from "./routes/models.ts";
+import { responses } from "./routes/responses.ts";
+import { flushCache, generate, healthGenerate, modelInfo, serverInfo } from "./routes/sglang.ts";
 import { health, metrics, version } from "./routes/status.ts";
+import { applyTemplate, detokenize, tokenize } from "./routes/tokens.ts";
 import type { Service } from "./service.ts";
 
 type Handler = (c: Context<Env>, service: Service) => Response | Promise<Response>;
@@ -18,6 +23,18 @@ const ROUTES: Readonly<Record<string, { readonly get?: Handler; readonly post?: 
   "/v1/models/*": { get: oneModel },
   "/v1/completions": { post: completions },
   "/v1/chat/completions": { post: chatCompletions },
+  "/v1/responses": { post: responses },
+  "/v1/messages": { post: messages },
+  "/v1/messages/count_tokens": { post: countTokens },
+  "/v1/embeddings": { post: noEmbeddings },
+  "/tokenize": { post: tokenize },
+  "/detokenize": { post: detokenize },
+  "/apply-template": { post: applyTemplate },
+  "/generate": { post: generate },
+  "/get_model_info": { get: modelInfo },
+  "/get_server_info": { get: serverInfo },
+  "/health_generate": { get: healthGenerate },
+  "/flush_cache": { get: flushCache, post: flushCache },
   "/health": { get: health },
   "/ping": { get: health, post: health },
   "/metrics": { get: metrics },
@@ -65,7 +82,14 @@ function answerError(c: Context<Env>, error: unknown, { options }: Service): Res
   const known = toHttpError(error);
   if (known.facts.status === 500) options.onError(error, c.get("requestId"));
   for (const [name, value] of Object.entries(known.facts.headers ?? {})) c.header(name, value);
-  return c.json(known.body, known.facts.status as 400);
+  const isAnthropic = c.req.path.startsWith("/v1/messages");
+  const body = isAnthropic ? anthropicError(known, c.get("requestId")) : known.body;
+  return c.json(body, known.facts.status as ContentfulStatusCode);
+}
+
+function noEmbeddings(): never {
+  const message = "This model writes text and makes no embeddings. Serve a model for embeddings beside it.";
+  throw new HttpError(message, { status: 501, code: "not_implemented" });
 }
 
 function wrongMethod(c: Context<Env>, methods: readonly string[]): never {

@@ -1,7 +1,8 @@
 import * as z from "zod";
 import type { ChatMessage, ChatParams, Tool, ToolChoice } from "../api/types.ts";
-import { generateParams, generationFields, optional } from "./fields.ts";
+import { generateParams, generationFields } from "./fields.ts";
 import { invalid } from "./http-error.ts";
+import { optional, type Sparse } from "./schema.ts";
 
 const text = optional(z.string());
 const flag = optional(z.boolean());
@@ -59,8 +60,8 @@ export const chatRequest = z.object({
   include_reasoning: flag,
 });
 
-export type ChatRequest = z.infer<typeof chatRequest>;
-export type RenderRequest = z.infer<z.ZodObject<typeof renderFields>>;
+export type ChatRequest = Sparse<z.infer<typeof chatRequest>>;
+export type RenderRequest = Sparse<z.infer<z.ZodObject<typeof renderFields>>>;
 
 /** What a chat request asks of the model. Fails with 400 where it cannot be met. */
 export function chatParams(request: ChatRequest, defaults: Readonly<Record<string, unknown>>): ChatParams {

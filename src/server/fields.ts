@@ -1,9 +1,7 @@
 import * as z from "zod";
 import type { GenerateParams } from "../api/types.ts";
 import { outputFormat, outputFormatFields } from "./output-format.ts";
-
-/** A field that may be absent or null. */
-export const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
+import { optional, type Sparse } from "./schema.ts";
 
 const number = optional(z.number());
 const whole = optional(z.number().int());
@@ -38,7 +36,7 @@ export const generationFields = {
   ...outputFormatFields,
 };
 
-export type GenerationFields = z.infer<z.ZodObject<typeof generationFields>>;
+export type GenerationFields = Sparse<z.infer<z.ZodObject<typeof generationFields>>>;
 
 /** What the fields ask of the model; `logprobs` and `signal` are the caller's to add. */
 export function generateParams(fields: GenerationFields): GenerateParams {

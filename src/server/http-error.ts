@@ -125,6 +125,6 @@ export const pathText = (path: readonly PropertyKey[]): string =>
 
 /** What a request calls a parameter of the model: `top_p` for `topP`. */
 const requestField = (field: string): string =>
-  FIELDS[field] ?? field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  FIELDS[field.split(".")[0]] ?? field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 
 const FIELDS: Readonly<Record<string, string>> = { format: "response_format", thinking: "reasoning_effort" };

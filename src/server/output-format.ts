@@ -1,38 +1,38 @@
 import * as z from "zod";
 import type { OutputFormat } from "../api/types.ts";
 import { invalid } from "./http-error.ts";
+import { optional, type Sparse } from "./schema.ts";
 
-const nullish = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
 const schema = z.union([z.record(z.string(), z.unknown()), z.boolean(), z.string()]);
 
 /** What a reply must look like: OpenAI's field, vLLM's (old and new), SGLang's and llama.cpp's. */
 export const outputFormatFields = {
-  response_format: nullish(
+  response_format: optional(
     z.object({
       type: z.enum(["text", "json_object", "json_schema"]),
-      json_schema: nullish(z.object({ schema: nullish(schema) })),
-      schema: nullish(schema),
+      json_schema: optional(z.object({ schema: optional(schema) })),
+      schema: optional(schema),
     }),
   ),
-  structured_outputs: nullish(
+  structured_outputs: optional(
     z.object({
-      json: nullish(schema),
-      json_object: nullish(z.boolean()),
-      regex: nullish(z.string()),
-      choice: nullish(z.array(z.string()).min(1)),
-      grammar: nullish(z.string()),
+      json: optional(schema),
+      json_object: optional(z.boolean()),
+      regex: optional(z.string()),
+      choice: optional(z.array(z.string()).min(1)),
+      grammar: optional(z.string()),
     }),
   ),
-  guided_json: nullish(schema),
-  guided_regex: nullish(z.string()),
-  guided_choice: nullish(z.array(z.string()).min(1)),
-  guided_grammar: nullish(z.string()),
-  regex: nullish(z.string()),
-  ebnf: nullish(z.string()),
-  json_schema: nullish(schema),
+  guided_json: optional(schema),
+  guided_regex: optional(z.string()),
+  guided_choice: optional(z.array(z.string()).min(1)),
+  guided_grammar: optional(z.string()),
+  regex: optional(z.string()),
+  ebnf: optional(z.string()),
+  json_schema: optional(schema),
 };
 
-type Fields = z.infer<z.ZodObject<typeof outputFormatFields>>;
+type Fields = Sparse<z.infer<z.ZodObject<typeof outputFormatFields>>>;
 
 export function outputFormat(fields: Fields): OutputFormat | undefined {
   const own = fields.structured_outputs;

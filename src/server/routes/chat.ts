@@ -1,7 +1,7 @@
 import type { Context } from "hono";
 import type { GenerationEvent } from "../../api/types.ts";
-import { type ChatRequest, chatMessages, chatParams, chatRequest } from "../chat-request.ts";
-import { withSeedOf } from "../fields.ts";
+import { promptIds, startChat } from "../chat-job.ts";
+import { type ChatRequest, chatRequest } from "../chat-request.ts";
 import type { Finish } from "../job.ts";
 import { readJson } from "../read-json.ts";
 import { completionHead } from "../reply-head.ts";
@@ -12,28 +12,22 @@ import type { Service } from "../service.ts";
 /** `POST /v1/chat/completions` */
 export async function chatCompletions(c: Context<Env>, service: Service): Promise<Response> {
   const request = await readJson(c.req.raw, chatRequest, service.options.maxBodyBytes);
-  const { llm, options } = service;
+  const { options } = service;
   const head = completionHead(c, service, request, "chatcmpl");
-  const messages = chatMessages(request.messages);
-  const params = chatParams(request, options.templateVariables);
-  const choices = Array.from(
-    { length: request.n ?? 1 },
-    (_, index) => (signal: AbortSignal) => llm.chat(messages, { ...withSeedOf(params, index), signal }),
-  );
-  const job = service.start(choices, c.get("client"), c.req.raw.signal);
-  const promptIds = request.return_token_ids ? await llm.tokenize(await llm.render(messages, params)) : undefined;
+  const job = startChat(c, service, request);
+  const ids = request.return_token_ids ? await promptIds(service, request) : undefined;
   if (!request.stream) {
     return respondWhole(c, job, options, (replies) => ({
       ...head,
       object: "chat.completion",
       choices: replies.map((reply, index) => wholeChoice(reply, index, request)),
       usage: usageOf(finishes(replies), replies.length),
-      ...(promptIds && { prompt_token_ids: promptIds }),
+      ...(ids && { prompt_token_ids: ids }),
       ...((request.timings || request.timings_per_token) && { timings: timingsOf(replies[0].finish) }),
     }));
   }
   return respondStream(c, job, options, (events) =>
-    chunks(events, request, { ...head, object: "chat.completion.chunk" }, promptIds),
+    chunks(events, request, { ...head, object: "chat.completion.chunk" }, ids),
   );
 }
 
@@ -59,7 +53,7 @@ function wholeChoice({ finish, logprobs, text }: Whole, index: number, request: 
 }
 
 /** Chunks of all choices: first their roles, then what comes, then usage if it was asked for. */
-async function* chunks(events: Events, request: ChatRequest, head: object, promptIds?: readonly number[]) {
+async function* chunks(events: Events, request: ChatRequest, head: object, ids?: readonly number[]) {
   const count = request.n ?? 1;
   const { include_usage: withUsage, continuous_usage_stats: isContinuous } = request.stream_options ?? {};
   const counts = { prompt: 0, cached: 0, completion: 0, reasoning: 0 };
@@ -71,7 +65,7 @@ async function* chunks(events: Events, request: ChatRequest, head: object, promp
       ...(withUsage && { usage: isContinuous ? usageCounts(counts) : null }),
     });
   for (let index = 0; index < count; index++) {
-    yield chunk(index, { role: "assistant", content: "" }, promptIds && { prompt_token_ids: promptIds });
+    yield chunk(index, { role: "assistant", content: "" }, ids && { prompt_token_ids: ids });
   }
   for await (const { index, item } of events) {
     if (item.kind === "prefill") {

@@ -1,15 +1,15 @@
 import type { Context } from "hono";
 import * as z from "zod";
-import type { LanguageModel } from "../../api/llm-interface.ts";
-import type { GenerateParams, GenerationEvent, ScoredToken } from "../../api/types.ts";
-import { generateParams, generationFields, optional, withSeedOf } from "../fields.ts";
+import { generateParams, generationFields } from "../fields.ts";
 import { invalid } from "../http-error.ts";
-import type { Choice, Finish } from "../job.ts";
+import type { Finish } from "../job.ts";
 import { readJson } from "../read-json.ts";
 import { completionHead } from "../reply-head.ts";
 import { completionLogprobs, stopReason, timingsOf, usageCounts, usageOf } from "../reply-parts.ts";
 import { DONE, type Env, type Events, respondStream, respondWhole, sse } from "../respond.ts";
+import { optional } from "../schema.ts";
 import type { Service } from "../service.ts";
+import { promptList, textChoices } from "../text-choices.ts";
 
 const ids = z.array(z.number().int());
 
@@ -39,7 +39,9 @@ export async function completions(c: Context<Env>, service: Service): Promise<Re
   }
   const params = generateParams(request);
   const all = { ...params, logprobs: request.logprobs, maxTokens: params.maxTokens ?? DEFAULT_MAX_TOKENS };
-  const choices = prompts(request.prompt).flatMap((prompt) => choicesOf(llm, prompt, n, all, request.echo ?? false));
+  const choices = promptList(request.prompt).flatMap((prompt) =>
+    textChoices(llm, prompt, n, all, request.echo ?? false),
+  );
   const job = service.start(choices, c.get("client"), c.req.raw.signal);
   if (!request.stream) {
     return respondWhole(c, job, options, (replies) => ({
@@ -60,64 +62,6 @@ export async function completions(c: Context<Env>, service: Service): Promise<Re
     }));
   }
   return respondStream(c, job, options, (events) => chunks(events, request, head, choices.length));
-}
-
-function prompts(prompt: CompletionRequest["prompt"]): (string | readonly number[])[] {
-  if (typeof prompt === "string") return [prompt];
-  return typeof prompt[0] === "number" ? [prompt as number[]] : (prompt as string[] | number[][]);
-}
-
-/** The replies to one prompt. With `echo` they begin with it, and its tokens are scored where that is asked for. */
-function choicesOf(
-  llm: LanguageModel,
-  prompt: string | readonly number[],
-  count: number,
-  params: GenerateParams,
-  echo: boolean,
-): Choice[] {
-  let echoed: Promise<GenerationEvent> | undefined;
-  return Array.from(
-    { length: count },
-    (_, index) =>
-      async function* (signal: AbortSignal): AsyncGenerator<GenerationEvent, void, void> {
-        const own = { ...withSeedOf(params, index), signal };
-        if (echo) {
-          echoed ??= echoEvent(llm, prompt, own);
-          yield await echoed;
-        }
-        yield* own.maxTokens === 0 ? readOnly(llm, prompt, own) : llm.generate(prompt, own);
-      },
-  );
-}
-
-async function echoEvent(
-  llm: LanguageModel,
-  prompt: string | readonly number[],
-  { logprobs, signal }: GenerateParams,
-): Promise<GenerationEvent> {
-  const tokens = typeof prompt === "string" ? await llm.tokenize(prompt) : prompt;
-  const text = typeof prompt === "string" ? prompt : await llm.detokenize(prompt);
-  if (logprobs === undefined) return { kind: "text", text, tokenIds: [] };
-  const scored = await llm.score(tokens, { logprobs, signal });
-  const first = await llm.detokenize(tokens.slice(0, 1));
-  const bytes = Array.from(new TextEncoder().encode(first));
-  const unscored: ScoredToken = { id: tokens[0], text: first, bytes, logprob: Number.NaN, top: [] };
-  return { kind: "text", text, tokenIds: [], logprobs: [unscored, ...scored] };
-}
-
-/** Reads the prompt into the cache, and writes nothing: the token that reading it ends with is dropped. */
-async function* readOnly(
-  llm: LanguageModel,
-  prompt: string | readonly number[],
-  params: GenerateParams,
-): AsyncGenerator<GenerationEvent, void, void> {
-  for await (const event of llm.generate(prompt, { ...params, maxTokens: 1, logprobs: undefined })) {
-    if (event.kind === "prefill") yield event;
-    if (event.kind !== "finish") continue;
-    const usage = { ...event.usage, completionTokens: 0 };
-    const reason = event.reason === "abort" ? "abort" : "length";
-    yield { kind: "finish", reason, text: "", tokenIds: [], usage };
-  }
 }
 
 async function* chunks(events: Events, request: CompletionRequest, head: object, count: number) {
