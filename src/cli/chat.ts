@@ -1,20 +1,36 @@
+import { readFile } from "node:fs/promises";
 import { createInterface, type Interface } from "node:readline/promises";
+import { stripVTControlCharacters } from "node:util";
 import type { Command } from "commander";
-import { LLMError } from "../errors.ts";
+import type { ChatParams, Tool } from "../api/types.ts";
+import { InvalidRequestError, LLMError } from "../errors.ts";
 import { Conversation } from "./conversation.ts";
 import { loadLLM } from "./load.ts";
-import { type ModelOptions, modelOptions, type SamplingOptions, samplingOptions, samplingParams } from "./options.ts";
+import {
+  type ModelOptions,
+  modelOptions,
+  type SamplingOptions,
+  samplingOptions,
+  samplingParams,
+  wholeNumber,
+} from "./options.ts";
 import { sproutFolder } from "./package.ts";
 
 interface ChatOptions extends ModelOptions, SamplingOptions {
   readonly system?: string;
+  readonly tools?: string;
+  readonly thinking: boolean;
+  readonly thinkingBudget?: number;
 }
 
 export function addChat(program: Command): void {
   const command = program
     .command("chat [model]")
     .description("Chat in the terminal. Where standard input is a pipe, each of its lines is a message.")
-    .option("--system <text>", "a system prompt");
+    .option("--system <text>", "a system prompt")
+    .option("--tools <file>", "functions the model may call: a JSON array, as OpenAI writes them")
+    .option("--no-thinking", "answer without thinking first")
+    .option("--thinking-budget <tokens>", "tokens of thinking at most", wholeNumber(0));
   modelOptions(samplingOptions(command))
     .addHelpText(
       "after",
@@ -28,10 +44,17 @@ Examples:
 }
 
 async function chat(source = sproutFolder(), options: ChatOptions): Promise<void> {
+  const tools = options.tools === undefined ? undefined : await readTools(options.tools);
   const llm = await loadLLM(source, options);
   const isTerminal = Boolean(process.stdin.isTTY && process.stdout.isTTY);
-  const write = (text: string) => process.stdout.write(text);
-  const conversation = new Conversation(llm, samplingParams(options), options.system, write);
+  const write = (text: string) => process.stdout.write(isTerminal ? text : stripVTControlCharacters(text));
+  const params: ChatParams = {
+    ...samplingParams(options),
+    ...(options.thinking ? {} : { thinking: false }),
+    thinkingBudget: options.thinkingBudget,
+    tools,
+  };
+  const conversation = new Conversation(llm, params, options.system, write);
   const lines = createInterface({ input: process.stdin, output: isTerminal ? process.stdout : undefined });
   const prompt = () => isTerminal && lines.prompt();
   try {
@@ -52,6 +75,14 @@ async function chat(source = sproutFolder(), options: ChatOptions): Promise<void
     lines.close();
     await llm.dispose();
   }
+}
+
+async function readTools(file: string): Promise<Tool[]> {
+  const tools: unknown = await readFile(file, "utf8").then(JSON.parse, (error: Error) => error);
+  const isTool = (tool: Tool | undefined) => typeof tool?.function?.name === "string";
+  if (Array.isArray(tools) && tools.every(isTool)) return tools;
+  const trouble = tools instanceof Error ? tools.message : "it is no array of functions with names.";
+  throw new InvalidRequestError("tools", `${file} cannot be used: ${trouble}`);
 }
 
 /** Ctrl-C stops the reply under way. When nothing has been said since, the next one leaves. */

@@ -1,14 +1,19 @@
 import type { LanguageModel } from "../api/llm-interface.ts";
-import type { ChatMessage, ChatParams, Usage } from "../api/types.ts";
+import type { ChatMessage, ChatParams, FinishReason, GenerationEvent, ReplyToolCall, Usage } from "../api/types.ts";
 import { bytesText, rateText, table } from "./text.ts";
 
-/** A chat in a terminal: messages and commands go in as lines, replies come out as they are drawn. */
+/**
+ * A chat in a terminal: messages and commands go in as lines, replies come out as they are drawn. After a call, the next
+ * line is its result.
+ */
 export class Conversation {
   readonly #llm: LanguageModel;
   readonly #params: ChatParams;
   readonly #write: (text: string) => void;
   #system: string | undefined;
   #turns: ChatMessage[] = [];
+  /** Calls of the last reply that have no result yet. */
+  #calls: ReplyToolCall[] = [];
   #usage: Usage | undefined;
   #reply: AbortController | undefined;
   /** Replies to the present message so far; each draws with a seed of its own. */
@@ -28,9 +33,11 @@ export class Conversation {
     const [, name, rest] = /^\/([a-z]*)(?:\s+(.*))?$/.exec(text) ?? [];
     if (name !== undefined) return this.#command(name, rest);
     if (text === "") return true;
-    this.#turns.push({ role: "user", content: text });
+    const call = this.#calls.shift();
+    this.#turns.push(call ? { role: "tool", tool_call_id: call.id, content: text } : { role: "user", content: text });
     this.#attempts = 0;
-    await this.#answer();
+    if (this.#calls.length > 0) this.#askForResult();
+    else await this.#answer();
     return true;
   }
 
@@ -47,7 +54,7 @@ export class Conversation {
         this.#write(`${HELP}\n`);
         return true;
       case "clear":
-        this.#turns = [];
+        this.#forget();
         this.#write("The conversation is empty.\n");
         return true;
       case "regenerate":
@@ -55,7 +62,7 @@ export class Conversation {
         return true;
       case "system":
         this.#system = rest || undefined;
-        this.#turns = [];
+        this.#forget();
         this.#write(
           `${rest ? "The system prompt is set" : "There is no system prompt"}, and the conversation is empty.\n`,
         );
@@ -72,9 +79,10 @@ export class Conversation {
   }
 
   async #regenerate(): Promise<void> {
-    const last = this.#turns.findLastIndex(({ role }) => role === "user");
+    const last = this.#turns.findLastIndex(({ role }) => role === "assistant");
     if (last < 0) return this.#write("There is no message to answer yet.\n");
-    this.#turns.length = last + 1;
+    this.#turns.length = last;
+    this.#calls = [];
     this.#attempts++;
     await this.#answer();
   }
@@ -90,21 +98,47 @@ export class Conversation {
     };
     const system: ChatMessage[] = this.#system === undefined ? [] : [{ role: "system", content: this.#system }];
     try {
+      let last: GenerationEvent["kind"] | undefined;
       for await (const event of this.#llm.chat([...system, ...this.#turns], params)) {
-        if (event.kind === "text") this.#write(event.text);
+        this.#show(event, last);
+        last = event.kind;
         if (event.kind !== "finish") continue;
-        this.#write(
-          event.reason === "stop" ? "\n" : ` [${event.reason === "abort" ? "stopped" : "cut at its maximum length"}]\n`,
-        );
-        this.#turns.push({ role: "assistant", content: event.text });
-        this.#usage = event.usage;
+        const { text, reasoning, toolCalls = [], usage } = event;
+        this.#turns.push({
+          role: "assistant",
+          content: text,
+          ...(reasoning && { reasoning_content: reasoning }),
+          ...(toolCalls.length > 0 && { tool_calls: toolCalls }),
+        });
+        this.#calls = [...toolCalls];
+        this.#usage = usage;
       }
+      if (this.#calls.length > 0) this.#askForResult();
     } catch (error) {
       this.#turns.pop();
       throw error;
     } finally {
       this.#reply = undefined;
     }
+  }
+
+  /** Thoughts stand out dimmed, calls as what a program would write. */
+  #show(event: GenerationEvent, last: GenerationEvent["kind"] | undefined): void {
+    if (last === "reasoning" && event.kind !== "reasoning") this.#write(`${PLAIN}\n\n`);
+    if (event.kind === "reasoning") this.#write(last === "reasoning" ? event.text : DIM + event.text);
+    if (event.kind === "text") this.#write(event.text);
+    if (event.kind !== "finish") return;
+    const calls = (event.toolCalls ?? []).map(({ function: { name, arguments: args } }) => `→ ${name}(${args})`);
+    this.#write((event.text !== "" && calls.length > 0 ? "\n" : "") + calls.join("\n") + ENDINGS[event.reason]);
+  }
+
+  #askForResult(): void {
+    this.#write(`[the next line is the result of ${this.#calls[0].function.name}]\n`);
+  }
+
+  #forget(): void {
+    this.#turns = [];
+    this.#calls = [];
   }
 
   #stats(): string {
@@ -123,6 +157,16 @@ export class Conversation {
     );
   }
 }
+
+const ENDINGS: Record<FinishReason, string> = {
+  stop: "\n",
+  tool_calls: "\n",
+  abort: " [stopped]\n",
+  length: " [cut at its maximum length]\n",
+};
+
+const DIM = "\x1b[2m";
+const PLAIN = "\x1b[22m";
 
 const HELP = table(
   [

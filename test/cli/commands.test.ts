@@ -8,6 +8,7 @@ import { buildCli, onTestAdapter, sluice } from "../support/cli.ts";
 import { expectClose } from "../support/compare.ts";
 import { readGolden } from "../support/golden.ts";
 import { fixtureFolder } from "../support/reference-model.ts";
+import { sproutReference } from "../tokenizer/tokenizers.ts";
 
 const FIXTURE = "qwen3-next-tiny";
 const folder = mkdtempSync(join(tmpdir(), "sluice-cli-"));
@@ -96,6 +97,26 @@ describe("chat", () => {
         "The conversation is empty.",
       ]);
       expect(stderr).toMatch(/^sprout: 28\.2 M parameters, 4096 tokens of context; /m);
+    },
+    COMPILING_MS,
+  );
+
+  it(
+    "shows a call, and takes the next line for its result",
+    async () => {
+      const tools = join(folder, "tools.json");
+      writeFileSync(tools, JSON.stringify(sproutReference.cases.find(({ name }) => name === "tool call")!.tools));
+      const { code, stdout, stderr } = await sluice(
+        ["chat", "--temperature", "0", "--tools", tools, ...onTestAdapter],
+        {
+          input: 'What is the weather in Lisbon?\n{"temperature": 14, "condition": "rainy"}\n',
+        },
+      );
+      expect(code, stderr).toBe(0);
+      const [call, hint, answer] = stdout.trim().split("\n");
+      expect(call).toBe('→ get_weather({"city": "Lisbon"})');
+      expect(hint).toBe("[the next line is the result of get_weather]");
+      expect(answer).toContain("rainy");
     },
     COMPILING_MS,
   );
