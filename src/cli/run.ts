@@ -5,6 +5,7 @@ import { addChat } from "./chat.ts";
 import { addDevices } from "./devices.ts";
 import { addGenerate } from "./generate.ts";
 import { addInspect } from "./inspect.ts";
+import { addPack } from "./pack.ts";
 import { packageVersion } from "./package.ts";
 import { addScore } from "./score.ts";
 import { addServe } from "./serve.ts";
@@ -45,7 +46,7 @@ Examples:
   $ sluice inspect ./Qwen3-Next-80B-A3B-Instruct --quantization q4
   $ sluice <command> --help`,
     );
-  for (const add of [addChat, addGenerate, addServe, addScore, addInspect, addBench, addDevices]) add(program);
+  for (const add of [addChat, addGenerate, addPack, addServe, addScore, addInspect, addBench, addDevices]) add(program);
   return program;
 }
 

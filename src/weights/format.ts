@@ -54,6 +54,8 @@ export interface WeightSource {
   /** What `auto` makes of it on the device, where that is not `format`. */
   readonly auto?: WeightFormat;
   readonly role: WeightRole;
+  /** Rows that are stored together: reads of whole multiples, from a multiple on, cost least. */
+  readonly partRows?: number;
   /** The rows [from, to). */
   read(from: number, to: number, signal?: AbortSignal): Promise<WeightRows>;
 }

@@ -2,7 +2,7 @@ import type { Quantization } from "../api/types.ts";
 import type { Device } from "../gpu/device.ts";
 import type { GpuWeight } from "../gpu/resources.ts";
 import { convertRows } from "./convert.ts";
-import { dataBytes, isQuantized, scaleBytes, type WeightSource } from "./format.ts";
+import { dataBytes, isQuantized, scaleBytes, type WeightFormat, type WeightSource } from "./format.ts";
 import { deviceFormat } from "./plan-format.ts";
 
 /** A weight without memory: enough to record and plan with. */
@@ -30,7 +30,7 @@ export interface LoadStep {
   readonly onBytes: (bytes: number) => void;
 }
 
-/** Reads a weight some rows at a time, converts them, and uploads them. */
+/** Reads a weight some rows at a time, a few slices at once, converts them, and uploads them. */
 export async function loadWeight(source: WeightSource, step: LoadStep): Promise<GpuWeight> {
   const { device, signal, onBytes } = step;
   const planned = planWeight(source, step.quantization);
@@ -39,21 +39,49 @@ export async function loadWeight(source: WeightSource, step: LoadStep): Promise<
     const [data, scales] = weightBuffers(planned).map((plane) => device.buffer(plane.label, plane.sizeBytes));
     return { data, scales };
   });
-  // Slices start at whole words of both planes as long as their rows are a multiple of 8.
-  const sliceRows = Math.max(8, Math.floor(SLICE_ELEMENTS / columns / 8) * 8);
-  for (let from = 0; from < rows; from += sliceRows) {
+  const sliceRows = rowsOfSlice(source, format);
+  const slices = Array.from({ length: Math.ceil(rows / sliceRows) }, (_, i) => i * sliceRows);
+  await eachSlice(slices, async (from) => {
     signal?.throwIfAborted();
     const stored = await source.read(from, Math.min(from + sliceRows, rows), signal);
     onBytes(stored.data.byteLength + (stored.scales?.byteLength ?? 0));
     const slice = convertRows(stored, format, label);
     upload(device.queue, data, dataBytes(format, from * columns), slice.data);
     if (scales) upload(device.queue, scales, scaleBytes(format, from * columns), slice.scales!);
-  }
+  });
   return { ...planned, data, scales };
 }
 
 /** Elements of one slice: a few megabytes, so that neither host memory nor the queue's staging grows with the model. */
 const SLICE_ELEMENTS = 2 ** 20;
+const SLICES_AT_ONCE = 4;
+
+/** Slices start at whole words of both planes: at parts of the source where those do, else at multiples of 8. */
+function rowsOfSlice({ columns, partRows }: WeightSource, format: WeightFormat): number {
+  const isWhole =
+    partRows && dataBytes(format, partRows * columns) % 4 === 0 && scaleBytes(format, partRows * columns) % 4 === 0;
+  const step = isWhole ? partRows : 8;
+  return Math.max(step, Math.floor(SLICE_ELEMENTS / columns / step) * step);
+}
+
+/** Calls `load` for all, and returns when nothing is under way any more; after a failure it begins no more. */
+async function eachSlice(slices: readonly number[], load: (from: number) => Promise<void>): Promise<void> {
+  const rest = slices.values();
+  let hasFailed = false;
+  const work = async () => {
+    for (const from of rest) {
+      if (hasFailed) return;
+      try {
+        await load(from);
+      } catch (error) {
+        hasFailed = true;
+        throw error;
+      }
+    }
+  };
+  const results = await Promise.allSettled(Array.from({ length: SLICES_AT_ONCE }, work));
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
 
 function upload(queue: GPUQueue, buffer: GPUBuffer, offset: number, bytes: Uint8Array): void {
   const whole = bytes.byteLength & ~3;

@@ -2,8 +2,8 @@ import { CheckpointError } from "../errors.ts";
 import type { Checkpoint, FileSource } from "./checkpoint.ts";
 import { chooseGguf } from "./gguf/choose-gguf.ts";
 import { openGguf } from "./gguf/open-gguf.ts";
-import { quantizationScheme } from "./quantized/scheme.ts";
 import { openPacked } from "./packed/open-packed.ts";
+import { quantizationScheme } from "./quantized/scheme.ts";
 import { openTensors } from "./tensor-table.ts";
 
 type JsonObject = Readonly<Record<string, unknown>>;

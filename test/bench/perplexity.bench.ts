@@ -22,16 +22,14 @@ const WAYS = [
  * Prints the perplexity of the checkpoint SLUICE_BENCH_MODEL on SLUICE_BENCH_TEXTS, a JSON line { ids } for each text, at
  * most SLUICE_BENCH_TOKENS of them, with its matrices in each format.
  */
-test.skipIf(!folder || !file)("perplexity by format", async () => {
+test.skipIf(!folder || !file).each(WAYS)("perplexity in $name", async ({ name, quantization, ...how }) => {
+  const encode = "encode" in how ? how.encode : undefined;
   const lines = (await readFile(file!, "utf8")).trim().split("\n");
   const texts: number[][] = lines.map((line) => JSON.parse(line).ids);
   await withModel(folder!, async (model) => {
-    for (const { name, quantization, ...how } of WAYS) {
-      const encode = "encode" in how ? how.encode : undefined;
-      const sources = convertWeights(model.sources, (source) => (encode ? encoded(source, encode) : source));
-      const { perplexity, tokens } = await measure({ ...model, sources }, quantization, texts);
-      console.log(`${name}: perplexity ${perplexity.toFixed(3)} over ${tokens} tokens`);
-    }
+    const sources = convertWeights(model.sources, (source) => (encode ? encoded(source, encode) : source));
+    const { perplexity, tokens } = await measure({ ...model, sources }, quantization, texts);
+    console.log(`${name}: perplexity ${perplexity.toFixed(3)} over ${tokens} tokens`);
   });
 });
 

@@ -2,8 +2,10 @@ import type { Norm } from "../../ops/ops.ts";
 import type { Checkpoint } from "../../weights/checkpoint.ts";
 import type { WeightSource } from "../../weights/format.ts";
 import { mapSource, type RowRun } from "../../weights/row-source.ts";
+import { bindCanonical } from "./bind-canonical.ts";
 import type { LayerConfig, ModelConfig } from "./config.ts";
 import { NamedTensors } from "./named-tensors.ts";
+import { shapeCheckpoint } from "./shape-checkpoint.ts";
 import type {
   AttentionMixerWeights,
   DeltaMixerWeights,
@@ -14,10 +16,17 @@ import type {
 } from "./weights.ts";
 
 /**
- * Finds every weight in a checkpoint with Hugging Face's names and describes how to read it in canonical form; reads
- * nothing yet. Fails with `CheckpointError` where a tensor is missing, misshapen, or unknown to the formulas.
+ * Finds every weight in a checkpoint and describes how to read it in canonical form; reads nothing yet.
+ * Fails with `CheckpointError` where a tensor is missing, misshapen, or unknown to the formulas.
  */
 export function bindWeights(config: ModelConfig, checkpoint: Checkpoint): ModelWeights<WeightSource> {
+  if (!checkpoint.isCanonical) return bindNames(config, checkpoint);
+  const { config: json, label } = checkpoint;
+  return bindCanonical(bindNames(config, shapeCheckpoint(config, json, label)), checkpoint);
+}
+
+/** A checkpoint with Hugging Face's names. */
+function bindNames(config: ModelConfig, checkpoint: Checkpoint): ModelWeights<WeightSource> {
   const top = new NamedTensors(checkpoint);
   const tensors = top.under(trunkPrefix(checkpoint));
   const { vocabularySize: V, hiddenSize: H } = config;

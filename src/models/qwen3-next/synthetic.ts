@@ -1,9 +1,8 @@
-import { invariant } from "../../errors.ts";
-import type { Checkpoint, CheckpointTensor } from "../../weights/checkpoint.ts";
-import { dataBytes, type WeightSource } from "../../weights/format.ts";
+import type { Checkpoint } from "../../weights/checkpoint.ts";
+import type { WeightSource } from "../../weights/format.ts";
 import { bindWeights } from "./bind-weights.ts";
 import { type ModelConfig, parseConfig } from "./config.ts";
-import { tensorShapes } from "./tensor-shapes.ts";
+import { shapeCheckpoint } from "./shape-checkpoint.ts";
 import type { ModelWeights } from "./weights.ts";
 
 /** A model of a config.json without its weights, which cannot be read: to plan its memory, or to make weights up. */
@@ -16,23 +15,6 @@ export function syntheticModel(
   sources: ModelWeights<WeightSource>;
 } {
   const config = parseConfig(json);
-  const tensors = new Map<string, CheckpointTensor>();
-  for (const [name, shape] of tensorShapes(config, { projections: "split", experts: "stacked" })) {
-    const sizeBytes = dataBytes(
-      "bf16",
-      shape.reduce((a, b) => a * b, 1),
-    );
-    const read = async () => invariant(false, `${name} has no weights`) as never;
-    tensors.set(name, { name, shape, format: "bf16", sizeBytes, read });
-  }
-  const sizeBytes = [...tensors.values()].reduce((sum, tensor) => sum + tensor.sizeBytes, 0);
-  const checkpoint = {
-    label,
-    config: json,
-    generationConfig: {},
-    tensors,
-    sizeBytes,
-    close: async () => {},
-  };
+  const checkpoint = shapeCheckpoint(config, json, label);
   return { checkpoint, config, sources: bindWeights(config, checkpoint) };
 }

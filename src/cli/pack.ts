@@ -1,0 +1,87 @@
+import { type Command, Option } from "commander";
+import { packItems } from "../models/qwen3-next/pack-items.ts";
+import { PackFolder } from "../platform/node/pack-folder.ts";
+import { listRecords } from "../weights/packed/manifest.ts";
+import { type PackProgress, writePack } from "../weights/packed/write-pack.ts";
+import { interruptSignal } from "./interrupt.ts";
+import { withModel } from "./open-runner.ts";
+import { bytesText } from "./text.ts";
+
+interface PackCommandOptions {
+  readonly quant: "auto" | "f16" | "q8" | "q4";
+  readonly experts?: "auto" | "f16" | "q8" | "q4";
+}
+
+const FORMATS = ["auto", "f16", "q8", "q4"] as const;
+
+export function addPack(program: Command): void {
+  program
+    .command("pack <model> <folder>")
+    .description("Convert a model once into the form that devices hold, so that it loads as fast as it can be read.")
+    .addOption(
+      new Option("--quant <format>", "what weights become; auto keeps them as they are")
+        .choices(FORMATS)
+        .makeOptionMandatory(),
+    )
+    .addOption(
+      new Option("--experts <format>", "what the routed experts become (default: as --quant says)").choices(FORMATS),
+    )
+    .addHelpText(
+      "after",
+      `
+The folder then holds the whole model, tokenizer included, in files of at most
+512 MB. Load it by its path, or put it on any web server and load it by its URL.
+Embedding and head keep 8 bits, routers and gates 16, norms 32.
+
+Packing holds a few experts in memory at a time, whatever the model's size. When
+it is interrupted, the same command goes on where it stopped.
+
+Examples:
+  $ sluice pack ./Qwen3-Next-80B-A3B-Instruct ./next-80b --quant q4
+  $ sluice pack ./Qwen3.5-35B-A3B ./35b --quant q8 --experts q4
+  $ sluice chat ./next-80b`,
+    )
+    .action(pack);
+}
+
+async function pack(source: string, folder: string, { quant, experts }: PackCommandOptions): Promise<void> {
+  const signal = interruptSignal();
+  await withModel(source, async ({ checkpoint, sources }) => {
+    const target = await PackFolder.create(folder);
+    try {
+      const items = packItems(sources, { quantization: quant, experts });
+      const manifest = await writePack(target, checkpoint, items, { signal, onProgress: progressLine() });
+      const bytes = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
+      const count = listRecords(manifest).length;
+      console.error(`${folder}: ${bytesText(bytes)} in ${manifest.shards.length} files, ${count} records.`);
+    } finally {
+      await target.close();
+    }
+  });
+}
+
+/** How far it has come, in one line of the terminal; nothing elsewhere. */
+function progressLine(): (progress: PackProgress) => void {
+  if (!process.stderr.isTTY) return () => {};
+  const start = performance.now();
+  let lastMs = 0;
+  let verified = 0;
+  return ({ phase, doneBytes, totalBytes }) => {
+    const now = performance.now();
+    if (phase === "verify") verified = doneBytes;
+    if (now - lastMs < 100 && doneBytes < totalBytes) return;
+    lastMs = now;
+    const rate = ((doneBytes - (phase === "pack" ? verified : 0)) / (now - start)) * 1000;
+    const secondsLeft = Math.round((totalBytes - doneBytes) / rate);
+    const verb = phase === "verify" ? "Checking what is there" : "Packing";
+    const text = `${verb}: ${bytesText(doneBytes)} of ${bytesText(totalBytes)}, ${bytesText(rate)}/s, ${timeText(secondsLeft)} left`;
+    process.stderr.write(doneBytes < totalBytes ? `\r\x1b[K${text}` : "\r\x1b[K");
+  };
+}
+
+const timeText = (seconds: number): string =>
+  seconds < 100
+    ? `${seconds} s`
+    : seconds < 6000
+      ? `${Math.round(seconds / 60)} min`
+      : `${(seconds / 3600).toFixed(1)} h`;
