@@ -14,56 +14,116 @@ export interface ByteRange {
   readonly to: number;
 }
 
-/** What came of a request for a range. `totalBytes` is hidden from pages by some servers of other origins. */
-export type RangeReply =
+export interface RangeRequest {
+  readonly url: URL;
+  /** What messages call it. */
+  readonly label: string;
+  /** Default: all of it. */
+  readonly range?: ByteRange;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** A server may ignore the range and send the whole file, which is taken up to this size. */
+  readonly maxWholeBytes?: number;
+  /** The version that other parts of the file had. */
+  readonly version?: string;
+  /** What a refusal (any status but 200 and 206 that is not worth another attempt) means at this server. */
+  readonly explain?: (response: Response) => Error | undefined;
+  readonly options?: HttpOptions;
+  readonly signal?: AbortSignal;
+}
+
+/**
+ * What came of a request for a range. `totalBytes` is hidden from pages by some servers of other origins; `version` is what
+ * changes with the file (ETag, else the date), where the server says; `url` is where redirects led.
+ */
+export type RangeReply = { readonly version?: string; readonly url?: string } & (
   | { readonly kind: "part"; readonly bytes: Uint8Array<ArrayBuffer>; readonly totalBytes: number | undefined }
   | { readonly kind: "whole"; readonly bytes: Uint8Array<ArrayBuffer>; readonly totalBytes: number }
   | { readonly kind: "tooLarge"; readonly totalBytes: number | undefined }
-  | { readonly kind: "missing" };
+  | { readonly kind: "missing" }
+);
 
 /**
- * One GET, of `range` where given, retried with back-off. A server may ignore the range and send the whole file: then it
- * is `whole` up to `maxWholeBytes`, and `tooLarge` beyond, without the body. Other failures are `CheckpointError`s.
+ * A GET of a range, retried with back-off. Where the connection breaks within it, only the rest is asked for again; bytes of
+ * different versions of a file are never put together. A file sent whole is `whole` up to `maxWholeBytes`, and `tooLarge`
+ * beyond, without the body. Other failures are `CheckpointError`s.
  */
-export function fetchRange(
-  url: URL,
-  label: string,
-  range: ByteRange | undefined,
-  maxWholeBytes: number,
-  options: HttpOptions,
-  signal?: AbortSignal,
-): Promise<RangeReply> {
-  const headers = range && { Range: `bytes=${range.from}-${range.to - 1}` };
-  return request(url, { headers }, label, options, signal, async (response, progress) => {
-    const { status } = response;
-    // A server that answers unknown paths with its page means 404; no file of a model is HTML.
-    const isPage = status === 200 && response.headers.get("content-type")?.startsWith("text/html");
-    if (status === 404 || status === 410 || isPage) return { kind: "missing" };
-    const { from, to, total } = contentRange(response);
-    if (status === 416 && total === 0) return { kind: "part", bytes: new Uint8Array(0), totalBytes: 0 };
-    if (status === 206 && range) {
-      if (from !== undefined && (from !== range.from || to !== range.to)) {
-        const asked = `bytes [${range.from}, ${range.to}) were asked for`;
-        throw new CheckpointError(
-          label,
-          `${asked}, the server has [${from}, ${to}) of ${total}. Is the file complete?`,
-        );
-      }
-      const length = range.to - range.from;
-      const bytes = await readBody(response, length, progress, length);
-      return bytes ? { kind: "part", bytes, totalBytes: total } : { kind: "tooLarge", totalBytes: total };
-    }
-    if (status !== 200) throw new CheckpointError(label, refusal(status));
-    const length = contentLength(response);
-    const limit = range ? maxWholeBytes : Number.POSITIVE_INFINITY;
-    const bytes = (length ?? 0) <= limit && (await readBody(response, length, progress, limit));
-    return bytes ? { kind: "whole", bytes, totalBytes: bytes.length } : { kind: "tooLarge", totalBytes: length };
+export function fetchRange(asked: RangeRequest): Promise<RangeReply> {
+  const { url, label, range, explain, options = {}, signal } = asked;
+  const received = new Received(label, asked.version);
+  const init = () => ({
+    headers: { ...asked.headers, ...(range && { Range: `bytes=${range.from + received.bytes}-${range.to - 1}` }) },
   });
+  return request(
+    url,
+    init,
+    label,
+    options,
+    signal,
+    () => received.bytes,
+    async (response, progress) => {
+      const { status } = response;
+      const refused = status !== 200 && status !== 206 && status !== 416 ? explain?.(response) : undefined;
+      if (refused) throw refused instanceof CheckpointError ? refused : new FinalError(refused);
+      // A server that answers unknown paths with its page means 404; no file of a model is HTML.
+      const isPage = status === 200 && response.headers.get("content-type")?.startsWith("text/html");
+      if (status === 404 || status === 410 || isPage) return { kind: "missing" };
+      const { from, to, total } = contentRange(response);
+      const version = received.check(versionOf(response));
+      const origin = { version, url: response.url };
+      if (status === 416 && total === 0) return { ...origin, kind: "part", bytes: new Uint8Array(0), totalBytes: 0 };
+      if (status === 206 && range) {
+        const wanted = { from: range.from + received.bytes, to: range.to };
+        if (from !== undefined && (from !== wanted.from || to !== wanted.to)) {
+          const asked = `bytes [${wanted.from}, ${wanted.to}) were asked for`;
+          throw new CheckpointError(
+            label,
+            `${asked}, the server has [${from}, ${to}) of ${total}. Is the file complete?`,
+          );
+        }
+        const length = range.to - range.from;
+        const isWhole = await received.take(response, length, progress, length);
+        if (!isWhole) return { ...origin, kind: "tooLarge", totalBytes: total };
+        return { ...origin, kind: "part", bytes: received.join(), totalBytes: total };
+      }
+      if (status !== 200) throw new CheckpointError(label, refusal(status));
+      received.clear();
+      const length = contentLength(response);
+      const limit = range ? (asked.maxWholeBytes ?? 0) : Number.POSITIVE_INFINITY;
+      const fits = (length ?? 0) <= limit && (await received.take(response, length, progress, limit, false));
+      if (!fits) return { ...origin, kind: "tooLarge", totalBytes: length };
+      const bytes = received.join();
+      return { ...origin, kind: "whole", bytes, totalBytes: bytes.length };
+    },
+  );
+}
+
+/** A JSON document, retried likewise. */
+export function fetchJson({ url, label, headers, explain, options = {}, signal }: RangeRequest): Promise<unknown> {
+  return request(
+    url,
+    () => ({ headers }),
+    label,
+    options,
+    signal,
+    () => 0,
+    async (response) => {
+      if (response.ok) return response.json();
+      throw explain?.(response) ?? new CheckpointError(label, refusal(response.status));
+    },
+  );
 }
 
 /** Size of a file by HEAD, or undefined where the server does not say. */
 export const fetchLength = (url: URL, label: string, options: HttpOptions, signal?: AbortSignal) =>
-  request(url, { method: "HEAD" }, label, options, signal, async (response) => contentLength(response));
+  request(
+    url,
+    () => ({ method: "HEAD" }),
+    label,
+    options,
+    signal,
+    () => 0,
+    async (response) => contentLength(response),
+  );
 
 /** Worth another attempt. */
 class TransientError extends Error {
@@ -75,29 +135,44 @@ class TransientError extends Error {
   }
 }
 
+/** Not worth another attempt, and to be thrown as it is. */
+class FinalError extends Error {
+  constructor(override readonly cause: Error) {
+    super(cause.message);
+  }
+}
+
 const MAX_DELAY_MS = 10_000;
+/** Servers that count requests may ask for more patience. */
+const MAX_ASKED_MS = 60_000;
 
 async function request<T>(
   url: URL,
-  init: RequestInit,
+  init: () => RequestInit,
   label: string,
   { attempts = 5, firstDelayMs = 300, stallMs = 30_000 }: HttpOptions,
   signal: AbortSignal | undefined,
+  /** Bytes that need not be asked for again. Attempts are counted anew whenever there are more of them. */
+  keptBytes: () => number,
   use: (response: Response, progress: () => void) => Promise<T>,
 ): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
+  for (let attempt = 1, kept = 0; ; attempt++) {
     try {
-      return await once(url, init, stallMs, signal, use);
+      return await once(url, init(), stallMs, signal, use);
     } catch (error) {
       signal?.throwIfAborted();
       if (error instanceof CheckpointError) throw error;
+      if (error instanceof FinalError) throw error.cause;
+      if (keptBytes() > kept) attempt = 1;
+      kept = keptBytes();
       const reason = (error as Error).message;
       if (attempt === attempts) {
         const message = `${reason} (${attempts} attempts). Check the connection and the address, then try again.`;
         throw new CheckpointError(label, message, { cause: error });
       }
       const asked = error instanceof TransientError ? error.retryAfterMs : 0;
-      await delay(Math.min(MAX_DELAY_MS, Math.max(asked, firstDelayMs * 2 ** (attempt - 1))), signal);
+      const backOff = Math.min(MAX_DELAY_MS, firstDelayMs * 2 ** (attempt - 1));
+      await delay(Math.max(Math.min(asked, MAX_ASKED_MS), backOff), signal);
     }
   }
 }
@@ -133,33 +208,74 @@ async function once<T>(
   }
 }
 
-/** The body, which must have `expected` bytes where that is known; nothing where it has more than `limit`. */
-async function readBody(
-  response: Response,
-  expected: number | undefined,
-  progress: () => void,
-  limit: number,
-): Promise<Uint8Array<ArrayBuffer> | undefined> {
-  const parts: Uint8Array[] = [];
-  let bytes = 0;
-  const reader = response.body!.getReader();
-  for (let part = await reader.read(); !part.done; part = await reader.read()) {
-    progress();
-    parts.push(part.value);
-    bytes += part.value.length;
-    if (bytes > limit) return undefined;
+/** What has arrived of a range, in however many attempts. */
+class Received {
+  readonly #label: string;
+  readonly #parts: Uint8Array[] = [];
+  #version: string | undefined;
+  #bytes = 0;
+
+  constructor(label: string, version: string | undefined) {
+    this.#label = label;
+    this.#version = version;
   }
-  if (expected !== undefined && bytes !== expected) {
-    throw new TransientError(`the server sent ${bytes} of ${expected} bytes`);
+
+  get bytes(): number {
+    return this.#bytes;
   }
-  const body = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    body.set(part, at);
-    at += part.length;
+
+  /** Fails where the file has become another since the first answer. */
+  check(version: string | undefined): string | undefined {
+    if (this.#version !== undefined && version !== undefined && version !== this.#version) {
+      throw new CheckpointError(this.#label, "the file changed on the server while it was being read. Load it again.");
+    }
+    this.#version ??= version;
+    return this.#version;
   }
-  return body;
+
+  /** Reads a body, up to `expected` bytes in all where that is known; false where there are more than `limit`. */
+  async take(
+    response: Response,
+    expected: number | undefined,
+    progress: () => void,
+    limit: number,
+    isResumable = true,
+  ): Promise<boolean> {
+    const reader = response.body!.getReader();
+    try {
+      for (let part = await reader.read(); !part.done; part = await reader.read()) {
+        progress();
+        this.#parts.push(part.value);
+        this.#bytes += part.value.length;
+        if (this.#bytes > limit) return false;
+      }
+      if (expected === undefined || this.#bytes === expected) return true;
+      throw new TransientError(`the server sent ${this.#bytes} of ${expected} bytes`);
+    } catch (error) {
+      if (!isResumable) this.clear();
+      throw error;
+    }
+  }
+
+  join(): Uint8Array<ArrayBuffer> {
+    const joined = new Uint8Array(this.#bytes);
+    let at = 0;
+    for (const part of this.#parts) {
+      joined.set(part, at);
+      at += part.length;
+    }
+    return joined;
+  }
+
+  clear(): void {
+    this.#parts.length = 0;
+    this.#bytes = 0;
+  }
 }
+
+/** The part of an ETag that names the content, whether it vouches for every byte or not; else the date. */
+const versionOf = ({ headers }: Response): string | undefined =>
+  headers.get("etag")?.replace(/^W\//, "") ?? headers.get("last-modified") ?? undefined;
 
 /** `bytes 0-9/100` → [0, 10) of 100. */
 function contentRange(response: Response): { from?: number; to?: number; total?: number } {

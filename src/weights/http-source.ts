@@ -7,25 +7,30 @@ import { readAhead } from "./read-ahead.ts";
 const MAX_WHOLE_BYTES = 64 * 2 ** 20;
 
 /**
- * A model's folder on a web server; `base` is its absolute URL. A query string, as of signed links, is kept for every
- * file. Small neighbouring reads share a request.
+ * A model's folder on a web server; `base` is its absolute URL, or that of a `.gguf` in it. A query string, as of signed links,
+ * is kept for every file. Small neighbouring reads share a request.
  */
 export const httpSource = (base: string | URL, options?: HttpOptions): FileSource =>
   readAhead(new HttpSource(base, options));
 
 class HttpSource implements FileSource {
   readonly label: string;
+  readonly file?: string;
   readonly #base: URL;
   readonly #folder: string;
   readonly #options: HttpOptions;
   readonly #sizes = new Map<string, number>();
+  readonly #versions = new Map<string, string>();
+  readonly #versions = new Map<string, string>();
   /** Files of a server without Range. */
   readonly #whole = new Map<string, Uint8Array<ArrayBuffer>>();
 
   constructor(base: string | URL, options: HttpOptions = {}) {
     if (!URL.canParse(base)) throw new CheckpointError(String(base), "this is not an absolute URL.");
     this.#base = new URL(base);
-    this.#folder = this.#base.pathname.replace(/\/+$/, "");
+    const [, folder, file] = /^(.*?)(?:\/+|\/([^/]+\.gguf))?$/i.exec(this.#base.pathname)!;
+    this.#folder = folder;
+    this.file = file && decodeURIComponent(file);
     this.#options = options;
     // Without the query string, which may hold a secret.
     this.label = `${this.#base.origin}${this.#folder}`;
@@ -40,6 +45,12 @@ class HttpSource implements FileSource {
     const size = reply.totalBytes ?? (await this.#length(name, signal));
     this.#sizes.set(name, size);
     return size;
+  }
+
+  /** ETag or date of a file. */
+  async version(name: string, signal?: AbortSignal): Promise<string | undefined> {
+    await this.size(name, signal);
+    return this.#versions.get(name);
   }
 
   async read(name: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
@@ -63,6 +74,12 @@ class HttpSource implements FileSource {
     }
   }
 
+  /** The ETag, or else the date of the file; undefined where the server tells neither. */
+  async version(name: string, signal?: AbortSignal): Promise<string | undefined> {
+    await this.size(name, signal);
+    return this.#versions.get(name);
+  }
+
   async close(): Promise<void> {
     this.#whole.clear();
   }
@@ -70,6 +87,12 @@ class HttpSource implements FileSource {
   async #fetch(name: string, range?: ByteRange, signal?: AbortSignal): Promise<RangeReply> {
     const label = `${this.label}/${name}`;
     const reply = await fetchRange(this.#url(name), label, range, MAX_WHOLE_BYTES, this.#options, signal);
+    const before = this.#versions.get(name);
+    if (reply.version !== undefined) this.#versions.set(name, reply.version);
+    if (before !== undefined && reply.version !== undefined && before !== reply.version) {
+      this.#sizes.delete(name);
+      throw this.#failure(name, "the file changed on the server while it was read. Load the model again.");
+    }
     if (range && reply.kind === "whole") this.#whole.set(name, reply.bytes);
     return reply;
   }
@@ -88,7 +111,7 @@ class HttpSource implements FileSource {
 
   #url(name: string): URL {
     const url = new URL(this.#base);
-    url.pathname = `${this.#folder}/${encodeURIComponent(name)}`;
+    url.pathname = `${this.#folder}/${name.split("/").map(encodeURIComponent).join("/")}`;
     return url;
   }
 

@@ -13,6 +13,9 @@ export const readAhead = (files: FileSource): FileSource => new ReadAhead(files)
 
 class ReadAhead implements FileSource {
   readonly label: string;
+  readonly file?: string;
+  readonly list?: FileSource["list"];
+  readonly version?: FileSource["version"];
   readonly #files: FileSource;
   /** The least recently used comes first. */
   readonly #blocks = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
@@ -20,6 +23,9 @@ class ReadAhead implements FileSource {
   constructor(files: FileSource) {
     this.#files = files;
     this.label = files.label;
+    this.file = files.file;
+    this.list = files.list?.bind(files);
+    this.version = files.version?.bind(files);
   }
 
   size(name: string, signal?: AbortSignal): Promise<number | undefined> {
