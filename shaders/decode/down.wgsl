@@ -13,7 +13,7 @@ override SHARED_AT: u32;      // where gate | up of the shared expert begin in `
 override GATE_AT: u32;
 
 @group(0) @binding(0) var<storage, read> hidden: array<vec4<f32>>;    // [TOP_K, INNER]
-@group(0) @binding(1) var<storage, read> routing: array<u32>;         // [TOP_K ids | TOP_K weights, bits of f32]
+@group(0) @binding(1) var<storage, read> routing: array<u32>;         // [TOP_K slots | TOP_K weights, bits of f32]
 @group(0) @binding(2) var<storage, read> residual: array<f32>;        // [COLUMNS]
 @group(0) @binding(3) var<storage, read> siblings: array<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<f32>;         // [COLUMNS]

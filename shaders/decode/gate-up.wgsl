@@ -9,7 +9,7 @@ override LOGITS_STRIDE: u32;
 
 @group(0) @binding(1) var<storage, read> logits: array<f32>;              // [EXPERTS], a view
 @group(0) @binding(3) var<storage, read_write> hidden: array<f32>;        // [TOP_K, INNER]
-@group(0) @binding(4) var<storage, read_write> routing: array<u32>;       // [TOP_K ids | TOP_K weights, bits of f32]
+@group(0) @binding(4) var<storage, read_write> routing: array<u32>;       // [TOP_K slots | TOP_K weights, bits of f32]
 @group(0) @binding(6) var<storage, read> weight: array<vec4<u32>>;        // [EXPERTS · (gate INNER | up INNER), COLUMNS]
 @group(0) @binding(7) var<storage, read> weightScales: array<u32>;
 
@@ -32,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
   workgroupBarrier();
 
-  let expert = chosen[group.y];
+  let expert = slotOf(chosen[group.y]);
   let first = (group.x * TEAMS + team) * PAIRS;
   var w: array<array<vec4<u32>, 1>, 2u * PAIRS * STEPS>;
   var s: array<u32, 2u * PAIRS * STEPS>;
@@ -65,8 +65,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (group.x == 0u && group.y == 0u && thread < TOP_K) {
     var total = 0.0;
     for (var k = 0u; k < TOP_K; k++) { total += shares[k]; }
-    routing[thread] = chosen[thread];
+    routing[thread] = slotOf(chosen[thread]);
     routing[TOP_K + thread] = bitcast<u32>(shares[thread] / total);
+    if (thread == 0u) { noteExperts(); }
   }
 }
 

@@ -1,23 +1,19 @@
-// Finds where the chosen experts lie, and notes them for the host, with those that the next layer may choose. Where one is
-// missing the rest of the plan is stopped: with no tokens, sequences and draws in the batch, kernels touch no
+// Finds where the chosen experts lie, and notes them for the host. Where one is missing the rest of the plan is stopped: with no tokens, sequences and draws in the batch, kernels touch no
 // state. In a pass
 // over some of the experts (PARTIAL) nothing is stopped, and what is missing stays out. One workgroup.
 
 override WORKGROUP: u32;
 override EXPERTS: u32;
 override TOP_K: u32;
-override EXPECTED: u32;     // experts a row that the next layer may choose; 0 where nobody asked
 override LAYER: u32;
-override CHOSEN_AT: u32;    // in the report
-override EXPECTED_AT: u32;
+override CHOSEN_AT: u32;  // in the report
 override MAX_TOKENS: u32;
 
 @group(0) @binding(0) var<storage, read> ids: array<u32>;                 // [rows, TOP_K]
-@group(0) @binding(1) var<storage, read> expected: array<u32>;            // [rows, EXPECTED]
-@group(0) @binding(2) var<storage, read> table: array<u32>;               // [layers, EXPERTS], slot or MISSING
-@group(0) @binding(3) var<storage, read_write> slots: array<u32>;         // [rows, TOP_K], slot or MISSING
-@group(0) @binding(4) var<storage, read_write> report: array<u32>;        // src/paging/report.ts
-@group(0) @binding(6) var<storage, read_write> batchState: array<u32>;
+@group(0) @binding(1) var<storage, read> table: array<u32>;               // [layers, EXPERTS], slot or MISSING
+@group(0) @binding(2) var<storage, read_write> slots: array<u32>;         // [rows, TOP_K], slot or MISSING
+@group(0) @binding(3) var<storage, read_write> report: array<u32>;        // src/paging/report.ts
+@group(0) @binding(4) var<storage, read_write> batchState: array<u32>;
 
 const MISSING = 0xffffffffu;
 const INACTIVE = 0xffffffffu;
@@ -41,7 +37,6 @@ fn main(@builtin(local_invocation_index) lane: u32) {
     report[CHOSEN_AT + i] = select(MISSING, id, isActive);
     if (isActive && slot == MISSING) { atomicStore(&isMissing, 1u); }
   }
-  for (var i = lane; i < rows * EXPECTED; i += WORKGROUP) { report[EXPECTED_AT + i] = expected[i]; }
   storageBarrier();
   workgroupBarrier();
   if (lane != 0u || rows == 0u) { return; }

@@ -4,6 +4,7 @@
 override WORKGROUP: u32;
 override EXPERTS: u32;
 override TOP_K: u32;
+override IDS_AT: u32 = 0u;  // where the ids begin
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;         // [rows, EXPERTS]
 @group(0) @binding(1) var<storage, read_write> ids: array<u32>;      // [rows, TOP_K]
@@ -49,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let share = exp(best - top);
     sum += share;
     if (lane == 0u) {
-      ids[row * TOP_K + k] = expert;
+      ids[IDS_AT + row * TOP_K + k] = expert;
       shares[k] = share;
     }
   }

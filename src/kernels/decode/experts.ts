@@ -1,4 +1,6 @@
 import down from "../../../shaders/decode/down.wgsl?raw";
+import paged from "../../../shaders/decode/experts-paged.wgsl?raw";
+import resident from "../../../shaders/decode/experts-resident.wgsl?raw";
 import gateUp from "../../../shaders/decode/gate-up.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
@@ -10,9 +12,18 @@ import { inputs } from "./inputs.ts";
 export const decodeGateUp = defineKernel({
   name: "decode-gate-up",
   source: gateUp,
-  uses: [inputs.rmsNorm],
+  uses: [inputs.rmsNorm, { name: "experts-resident", source: resident }],
   buffers: ["x", "factor", "logits", "hidden", "routing", "weight"],
   constants: ["COLUMNS", "INNER", "EXPERTS", "EPS"],
+});
+
+/** The same with experts in slots; it stops the plan where one is missing, as `locateExperts` does. */
+export const decodeGateUpPaged = defineKernel({
+  name: "decode-gate-up-paged",
+  source: gateUp,
+  uses: [inputs.rmsNorm, { name: "experts-paged", source: paged }],
+  buffers: ["x", "factor", "logits", "hidden", "routing", "weight", "table", "report", "batchState"],
+  constants: ["COLUMNS", "INNER", "EXPERTS", "EPS", "LAYER", "CHOSEN_AT"],
 });
 
 /** Their second half, the shared expert's, the mix and the residual. Needs `sizes`, `digits` and `downRows`. Grid: [COLUMNS / (TEAMS · ROWS_PER_TEAM)]. */

@@ -5,6 +5,6 @@ import { defineKernel } from "../../gpu/kernel.ts";
 export const locateExperts = defineKernel({
   name: "locate-experts",
   source,
-  buffers: ["ids", "expected", "table", "slots", "report", "batchState"],
-  constants: ["WORKGROUP", "EXPERTS", "TOP_K", "EXPECTED", "LAYER", "CHOSEN_AT", "EXPECTED_AT"],
+  buffers: ["ids", "table", "slots", "report", "batchState"],
+  constants: ["WORKGROUP", "EXPERTS", "TOP_K", "LAYER", "CHOSEN_AT"],
 });

@@ -10,7 +10,7 @@ export const routeKernel = defineKernel({
   source,
   uses: [batchFragment, reduce],
   buffers: ["logits", "ids", "weights", "batch"],
-  constants: ["WORKGROUP", "EXPERTS", "TOP_K"],
+  constants: ["WORKGROUP", "EXPERTS", "TOP_K", "IDS_AT"],
 });
 
 /** Logits that each of `threads` keeps; arrays in registers have sizes that are `const`. */

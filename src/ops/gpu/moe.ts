@@ -1,5 +1,6 @@
 import { invariant } from "../../errors.ts";
 import type { DeviceProfile } from "../../gpu/profile.ts";
+import type { Stop } from "../../gpu/recorder.ts";
 import type { GpuBuffer, GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { teamSum } from "../../kernels/dense/team-sum.ts";
 import { weightFragments } from "../../kernels/lib/weights.ts";
@@ -44,19 +45,32 @@ const EXPECTED_SHARE = 2;
 export const reportWords = (rows: number, topK: number): number => rows * topK * (1 + EXPECTED_SHARE);
 
 export function route(gpu: GpuContext, logits: GpuTensor, topK: number, _batch: Batch): GpuRouting {
-  const { profile } = gpu.recorder;
-  invariant(topK <= logits.columns, `the best ${topK} of ${logits.columns} experts`);
   const ids = gpu.recorder.tensor("expert ids", logits.rows, topK);
   const weights = gpu.recorder.tensor("expert weights", logits.rows, topK);
+  routeInto(gpu, { logits, topK, ids, weights, idsAt: 0 });
+  return { ids, weights };
+}
+
+interface RouteParts {
+  readonly logits: GpuTensor;
+  readonly topK: number;
+  readonly ids: GpuTensor | GpuBuffer;
+  readonly weights: GpuTensor;
+  /** Where in `ids` they begin. */
+  readonly idsAt: number;
+}
+
+function routeInto({ recorder, batchBuffer }: GpuContext, { logits, topK, ids, weights, idsAt }: RouteParts): void {
+  const { profile } = recorder;
+  invariant(topK <= logits.columns, `the best ${topK} of ${logits.columns} experts`);
   // As many threads as the smallest subgroup are one subgroup everywhere, and need not wait for others.
   const threads = profile.subgroups ? profile.subgroupMinSize : 64;
-  routeKernel(gpu.recorder, {
+  routeKernel(recorder, {
     uses: [routeShare(logits.columns, threads)],
-    buffers: { logits, ids, weights, batch: gpu.batchBuffer },
-    constants: { WORKGROUP: threads, EXPERTS: logits.columns, TOP_K: topK },
+    buffers: { logits, ids, weights, batch: batchBuffer },
+    constants: { WORKGROUP: threads, EXPERTS: logits.columns, TOP_K: topK, IDS_AT: idsAt },
     grid: [logits.rows],
   });
-  return { ids, weights };
 }
 
 type ExpertsOp = (gpu: GpuContext, x: GpuTensor, routing: GpuRouting, weights: GpuExperts) => GpuTensor;
@@ -72,7 +86,7 @@ export function experts(
   invariant(x.columns === gateUp.columns, `${gateUp.label}: ${gateUp.columns} columns for an input of ${x.columns}`);
   const way = isGrouped(gpu.recorder.profile, x, weights) ? grouped : byIds;
   if (!paging) return way(gpu, x, routing, weights);
-  const located = locate(gpu, x, routing, weights, paging, batch, way === grouped ? "pairs" : "rows");
+  const located = locate(gpu, x, routing, weights, batch, way === grouped ? "pairs" : "rows");
   return way(gpu, x, located, weights);
 }
 
@@ -81,39 +95,60 @@ function locate(
   gpu: GpuContext,
   x: GpuTensor,
   { ids, weights }: GpuRouting,
-  { experts, topK }: GpuExperts,
-  { layer, layers, table, report, nextRouter }: ExpertPaging,
+  experts: GpuExperts,
   batch: Batch,
-  unit: "rows" | "pairs",
+  unit: Stop["unit"],
 ): GpuRouting {
   const { recorder, batchBuffer } = gpu;
-  const words = reportWords(x.rows, topK);
-  const runsOn = batch.kind === "decode" && (REPORT_HEADER + layers * words) * 4 <= report.sizeBytes;
-  const chosenAt = REPORT_HEADER + (runsOn ? layer * words : 0);
-  const expectedAt = chosenAt + x.rows * topK;
-  const count = runsOn && nextRouter ? Math.min(EXPECTED_SHARE * topK, experts) : 0;
-  const expected = count > 0 ? route(gpu, linear(gpu, x, nextRouter!), count, batch).ids : ids;
-  const from = recorder.dispatches.length;
+  const { topK, paging } = experts;
   const slots = recorder.tensor("expert slots", x.rows, topK);
+  const stop = openStop(gpu, experts, batch, x.rows, unit, (router) => linear(gpu, x, router));
   locateExperts(recorder, {
-    buffers: { ids, expected, table, slots, report, batchState: batchBuffer },
+    buffers: { ids, table: paging!.table, slots, report: paging!.report, batchState: batchBuffer },
     constants: {
       WORKGROUP: recorder.profile.serialWorkgroups ? 16 : 256,
-      EXPERTS: experts,
+      EXPERTS: experts.experts,
       TOP_K: topK,
-      EXPECTED: count,
-      LAYER: layer,
-      CHOSEN_AT: chosenAt,
-      EXPECTED_AT: expectedAt,
+      LAYER: stop.layer,
+      CHOSEN_AT: stop.chosenAt,
     },
     grid: [1],
   });
-  recorder.stops.push({ layer, from, to: from, unit, topK, chosenAt, expectedAt, expected: count, runsOn });
   return { ids: slots, weights };
 }
 
+/**
+ * Begins a stop at the next dispatch, which has to find out whether all experts are there. `look` gives what the next
+ * layer's router makes of this layer's input.
+ */
+export function openStop(
+  gpu: GpuContext,
+  { experts, topK, paging }: GpuExperts,
+  { kind }: Pick<Batch, "kind">,
+  rows: number,
+  unit: Stop["unit"],
+  look: (router: GpuWeight) => GpuTensor | undefined,
+): Stop {
+  const { recorder } = gpu;
+  const { layer, layers, report, nextRouter } = paging!;
+  const words = reportWords(rows, topK);
+  const runsOn = kind === "decode" && (REPORT_HEADER + layers * words) * 4 <= report.sizeBytes;
+  const chosenAt = REPORT_HEADER + (runsOn ? layer * words : 0);
+  const expectedAt = chosenAt + rows * topK;
+  const count = Math.min(EXPECTED_SHARE * topK, experts);
+  const logits = runsOn && nextRouter ? look(nextRouter) : undefined;
+  if (logits) {
+    const weights = recorder.tensor("expected weights", rows, count);
+    routeInto(gpu, { logits, topK: count, ids: report, weights, idsAt: expectedAt });
+  }
+  const from = recorder.dispatches.length;
+  const stop = { layer, from, to: from, unit, topK, chosenAt, expectedAt, expected: logits ? count : 0, runsOn };
+  recorder.stops.push(stop);
+  return stop;
+}
+
 /** Ends the stop under way: what has been recorded since runs again for the experts that were missing. */
-function closeStop({ recorder: { stops, dispatches } }: GpuContext, { paging }: GpuExperts): void {
+export function closeStop({ recorder: { stops, dispatches } }: GpuContext, { paging }: GpuExperts): void {
   if (paging) stops.push({ ...stops.pop()!, to: dispatches.length });
 }
 

@@ -3,12 +3,13 @@ import type { DeviceProfile } from "../../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../../gpu/resources.ts";
 import { convDelta } from "../../../kernels/decode/conv-delta.ts";
 import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
-import { decodeDown, decodeGateUp, downRows } from "../../../kernels/decode/experts.ts";
+import { decodeDown, decodeGateUp, decodeGateUpPaged, downRows } from "../../../kernels/decode/experts.ts";
 import { inputs } from "../../../kernels/decode/inputs.ts";
 import { MAX_PARTS, product as productKernel, productParts } from "../../../kernels/decode/product.ts";
 import { sizes } from "../../../kernels/decode/sizes.ts";
-import type { DeltaWeights, ExpertWeights, Norm } from "../../ops.ts";
+import type { DeltaWeights, Norm } from "../../ops.ts";
 import type { GpuContext } from "../gpu-ops.ts";
+import { closeStop, type GpuExperts, openStop } from "../moe.ts";
 import { CONV_RING, type GpuRecurrentState } from "../state.ts";
 
 /** Whether a device runs the kernels of this folder: subgroups of one size, integer dot products, ten buffers to a shader. */
@@ -180,7 +181,7 @@ export function convGatedDelta(
 export interface ExpertParts {
   readonly x: GpuTensor;
   readonly norm: Norm<GpuWeight>;
-  readonly experts: ExpertWeights<GpuWeight>;
+  readonly experts: GpuExperts;
   readonly logits: GpuTensor;
   readonly sharedGateUp: GpuTensor;
   readonly sharedGate: GpuTensor;
@@ -211,9 +212,10 @@ export function canMixExperts(
 }
 
 /** Routing, experts, shared expert, mix and residual of one token: [1, H]. */
-export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): GpuTensor {
+export function routedExperts(gpu: GpuContext, parts: ExpertParts): GpuTensor {
+  const { recorder, batchBuffer } = gpu;
   const { x, norm, experts, logits, sharedGateUp, sharedGate, sharedDown, residual } = parts;
-  const { gateUp, down, topK } = experts;
+  const { gateUp, down, topK, paging } = experts;
   const { profile } = recorder;
   invariant(sharedGateUp.scratch === sharedGate.scratch, "the shared expert's parts lie apart");
   const lanes = profile.subgroupMaxSize;
@@ -223,7 +225,7 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
   const routing = recorder.tensor("expert routing", 1, 2 * topK);
   const blocks = x.columns / 32;
   const common = { lanes, topK };
-  decodeGateUp(recorder, {
+  const firstHalf = {
     uses: [
       sizes({
         ...common,
@@ -241,7 +243,20 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
     buffers: { x, factor: norm.weight, logits, hidden, routing, weight: gateUp },
     constants: { COLUMNS: x.columns, INNER: inner, EXPERTS: experts.experts, EPS: norm.eps },
     grid: [Math.ceil(inner / (gateUpTeams * pairs)), topK],
-  });
+  } as const;
+  if (paging) {
+    const input = { kind: "rmsNorm", x, norm } as const;
+    const stop = openStop(gpu, experts, { kind: "decode" }, 1, "rows", (router) =>
+      canProduct(input, [router], profile) ? product(gpu, input, [router])[0] : undefined,
+    );
+    decodeGateUpPaged(recorder, {
+      ...firstHalf,
+      buffers: { ...firstHalf.buffers, table: paging.table, report: paging.report, batchState: batchBuffer },
+      constants: { ...firstHalf.constants, LAYER: stop.layer, CHOSEN_AT: stop.chosenAt },
+    });
+  } else {
+    decodeGateUp(recorder, firstHalf);
+  }
   const y = recorder.tensor("mix-experts", 1, x.columns);
   const downBlocks = (topK * inner + sharedDown.columns) / 32;
   const { teams, rowsPerTeam } = fitted(DOWN, profile);
@@ -278,6 +293,7 @@ export function routedExperts({ recorder }: GpuContext, parts: ExpertParts): Gpu
     },
     grid: [Math.ceil(x.columns / (teams * rowsPerTeam))],
   });
+  closeStop(gpu, experts);
   return y;
 }
 
