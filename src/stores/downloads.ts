@@ -112,8 +112,8 @@ export class Downloads {
   }
 
   /** Fetches a record for somebody who waits for it. */
-  fetch(file: DownloadFile, record: number): Promise<Bytes> {
-    return this.#fetching.get(keyOf(file, record)) ?? this.#run(file, record, this.#slots.take(true));
+  async fetch(file: DownloadFile, record: number): Promise<Bytes> {
+    return this.underWay(file, record) ?? this.#run(file, record, this.#slots.take(true));
   }
 
   /** Fetches what is missing of all files, as slots are free, until `stop`. */

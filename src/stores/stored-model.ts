@@ -61,17 +61,19 @@ export class StoredModel {
   async find(name: string, signal: AbortSignal): Promise<KnownFile> {
     const known = this.#known.get(name);
     if (known && this.#isOffline) return this.#assume(name, known);
+    const limit = known ? AbortSignal.any([signal, AbortSignal.timeout(VALIDATION_MS)]) : signal;
+    let current: KnownFile;
     try {
-      const limit = known ? AbortSignal.any([signal, AbortSignal.timeout(VALIDATION_MS)]) : signal;
-      const current = await this.#settle(name, await this.#ask(name, limit));
-      if (this.#isOffline) await this.#confirmAll(signal);
-      return current;
+      current = await this.#ask(name, limit);
     } catch (error) {
       signal.throwIfAborted();
-      if (!known || error instanceof ChangedError) throw error;
+      if (!known) throw error;
       this.#isOffline = true;
       return this.#assume(name, known);
     }
+    const settled = await this.#settle(name, current);
+    if (this.#isOffline) await this.#confirmAll(signal);
+    return settled;
   }
 
   /** Makes sure, before bytes are fetched, that the server still has the file that was found. */
@@ -125,7 +127,10 @@ export class StoredModel {
     if (known && known.sizeBytes === current.sizeBytes && known.version === current.version) return known;
     await this.#enter(name, current);
     if (known?.id) await removeFile(this.#stores, known.id);
-    if (known && this.#assumed.size > 0) throw new ChangedError(`${this.#remote.label}/${name}`);
+    if (known && this.#assumed.size > 0) {
+      const happened = "the model changed on its server after a part of it was read from this device. Load it again.";
+      throw new CheckpointError(`${this.#remote.label}/${name}`, happened);
+    }
     return current;
   }
 
@@ -146,16 +151,11 @@ export class StoredModel {
 }
 
 /** Forgets a file and its records. */
-export async function removeFile({ index, open }: Pick<Stores, "index" | "open">, id: string): Promise<void> {
+export async function removeFile(stores: Stores, id: string): Promise<void> {
+  const { index } = stores;
   const entry = await index.get<FileEntry>(fileKey(id));
   if (!entry) return;
   // First out of the index: what is not there is never read.
   await index.update(fileKey(id), () => undefined);
-  await (await open(entry.store)).remove(id);
-}
-
-class ChangedError extends CheckpointError {
-  constructor(file: string) {
-    super(file, "the model changed on its server after a part of it was read from this device. Load it again.");
-  }
+  await (await stores.open(entry.store)).remove(id);
 }
