@@ -4,7 +4,7 @@ import type { FileSource } from "../checkpoint.ts";
 /** Bytes of the first read; each further one doubles what is there. */
 const FIRST_BYTES = 2 ** 20;
 /** Vocabularies of a quarter of a million tokens take about 12 MB. More than this is no header. */
-const MAX_BYTES = 2 ** 26;
+const MAX_BYTES = 2 ** 25;
 
 /** The beginning of a file, read on as far as it is asked for, never beyond the file or `MAX_BYTES`. */
 export class HeaderBytes {

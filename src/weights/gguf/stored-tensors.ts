@@ -48,7 +48,7 @@ function withFactors(stored: Tensors): Tensors {
   const weights = [...stored].filter(([name]) => !name.endsWith("scale"));
   return new Map(
     weights.map(([name, tensor]) => {
-      const factors = stored.get(name.replace(/weight$/, "scale")) ?? stored.get(`${name}.scale`);
+      const factors = stored.get(name.replace(/(\.weight|)$/, ".scale")) ?? stored.get(`${name}.scale`);
       return [name, factors ? scaledTensor(tensor, factors) : tensor];
     }),
   );
