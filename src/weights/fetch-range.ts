@@ -23,8 +23,6 @@ export interface RangeRequest {
   readonly headers?: Readonly<Record<string, string>>;
   /** A server may ignore the range and send the whole file, which is taken up to this size. */
   readonly maxWholeBytes?: number;
-  /** The version that other parts of the file had. */
-  readonly version?: string;
   /** What a refusal (any status but 200 and 206 that is not worth another attempt) means at this server. */
   readonly explain?: (response: Response) => Error | undefined;
   readonly options?: HttpOptions;
@@ -48,19 +46,15 @@ export type RangeReply = { readonly version?: string; readonly url?: string } & 
  * beyond, without the body. Other failures are `CheckpointError`s.
  */
 export function fetchRange(asked: RangeRequest): Promise<RangeReply> {
-  const { url, label, range, explain, options = {}, signal } = asked;
-  const received = new Received(label, asked.version);
-  const init = () => ({
-    headers: { ...asked.headers, ...(range && { Range: `bytes=${range.from + received.bytes}-${range.to - 1}` }) },
-  });
-  return request(
-    url,
-    init,
-    label,
-    options,
-    signal,
-    () => received.bytes,
-    async (response, progress) => {
+  const { label, range, explain } = asked;
+  const received = new Received(label);
+  return request({
+    ...asked,
+    keptBytes: () => received.bytes,
+    init: () => ({
+      headers: { ...asked.headers, ...(range && { Range: `bytes=${range.from + received.bytes}-${range.to - 1}` }) },
+    }),
+    async use(response, progress): Promise<RangeReply> {
       const { status } = response;
       const refused = status !== 200 && status !== 206 && status !== 416 ? explain?.(response) : undefined;
       if (refused) throw refused instanceof CheckpointError ? refused : new FinalError(refused);
@@ -74,11 +68,10 @@ export function fetchRange(asked: RangeRequest): Promise<RangeReply> {
       if (status === 206 && range) {
         const wanted = { from: range.from + received.bytes, to: range.to };
         if (from !== undefined && (from !== wanted.from || to !== wanted.to)) {
-          const asked = `bytes [${wanted.from}, ${wanted.to}) were asked for`;
-          throw new CheckpointError(
-            label,
-            `${asked}, the server has [${from}, ${to}) of ${total}. Is the file complete?`,
-          );
+          const message = `bytes [${wanted.from}, ${wanted.to}) were asked for, the server has [${from}, ${to}) of ${total}`;
+          if (received.bytes === 0) throw new CheckpointError(label, `${message}. Is the file complete?`);
+          received.clear();
+          throw new TransientError(message);
         }
         const length = range.to - range.from;
         const isWhole = await received.take(response, length, progress, length);
@@ -94,36 +87,25 @@ export function fetchRange(asked: RangeRequest): Promise<RangeReply> {
       const bytes = received.join();
       return { ...origin, kind: "whole", bytes, totalBytes: bytes.length };
     },
-  );
+  });
 }
 
 /** A JSON document, retried likewise. */
-export function fetchJson({ url, label, headers, explain, options = {}, signal }: RangeRequest): Promise<unknown> {
-  return request(
-    url,
-    () => ({ headers }),
-    label,
-    options,
-    signal,
-    () => 0,
-    async (response) => {
+export function fetchJson(asked: RangeRequest): Promise<unknown> {
+  const { headers, explain, label } = asked;
+  return request({
+    ...asked,
+    init: () => ({ headers }),
+    async use(response) {
       if (response.ok) return response.json();
       throw explain?.(response) ?? new CheckpointError(label, refusal(response.status));
     },
-  );
+  });
 }
 
 /** Size of a file by HEAD, or undefined where the server does not say. */
-export const fetchLength = (url: URL, label: string, options: HttpOptions, signal?: AbortSignal) =>
-  request(
-    url,
-    () => ({ method: "HEAD" }),
-    label,
-    options,
-    signal,
-    () => 0,
-    async (response) => contentLength(response),
-  );
+export const fetchLength = (asked: Pick<RangeRequest, "url" | "label" | "options" | "signal">) =>
+  request({ ...asked, init: () => ({ method: "HEAD" }), use: async (response) => contentLength(response) });
 
 /** Worth another attempt. */
 class TransientError extends Error {
@@ -146,16 +128,15 @@ const MAX_DELAY_MS = 10_000;
 /** Servers that count requests may ask for more patience. */
 const MAX_ASKED_MS = 60_000;
 
-async function request<T>(
-  url: URL,
-  init: () => RequestInit,
-  label: string,
-  { attempts = 5, firstDelayMs = 300, stallMs = 30_000 }: HttpOptions,
-  signal: AbortSignal | undefined,
+interface Attempts<T> extends Pick<RangeRequest, "url" | "label" | "options" | "signal"> {
+  readonly init: () => RequestInit;
   /** Bytes that need not be asked for again. Attempts are counted anew whenever there are more of them. */
-  keptBytes: () => number,
-  use: (response: Response, progress: () => void) => Promise<T>,
-): Promise<T> {
+  readonly keptBytes?: () => number;
+  readonly use: (response: Response, progress: () => void) => Promise<T>;
+}
+
+async function request<T>({ url, label, options, signal, init, keptBytes, use }: Attempts<T>): Promise<T> {
+  const { attempts = 5, firstDelayMs = 300, stallMs = 30_000 } = options ?? {};
   for (let attempt = 1, kept = 0; ; attempt++) {
     try {
       return await once(url, init(), stallMs, signal, use);
@@ -163,8 +144,9 @@ async function request<T>(
       signal?.throwIfAborted();
       if (error instanceof CheckpointError) throw error;
       if (error instanceof FinalError) throw error.cause;
-      if (keptBytes() > kept) attempt = 1;
-      kept = keptBytes();
+      const received = keptBytes?.() ?? 0;
+      if (received > kept) attempt = 1;
+      kept = Math.max(kept, received);
       const reason = (error as Error).message;
       if (attempt === attempts) {
         const message = `${reason} (${attempts} attempts). Check the connection and the address, then try again.`;
@@ -215,9 +197,8 @@ class Received {
   #version: string | undefined;
   #bytes = 0;
 
-  constructor(label: string, version: string | undefined) {
+  constructor(label: string) {
     this.#label = label;
-    this.#version = version;
   }
 
   get bytes(): number {

@@ -21,7 +21,6 @@ class HttpSource implements FileSource {
   readonly #options: HttpOptions;
   readonly #sizes = new Map<string, number>();
   readonly #versions = new Map<string, string>();
-  readonly #versions = new Map<string, string>();
   /** Files of a server without Range. */
   readonly #whole = new Map<string, Uint8Array<ArrayBuffer>>();
 
@@ -45,12 +44,6 @@ class HttpSource implements FileSource {
     const size = reply.totalBytes ?? (await this.#length(name, signal));
     this.#sizes.set(name, size);
     return size;
-  }
-
-  /** ETag or date of a file. */
-  async version(name: string, signal?: AbortSignal): Promise<string | undefined> {
-    await this.size(name, signal);
-    return this.#versions.get(name);
   }
 
   async read(name: string, range?: ByteRange, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
@@ -86,7 +79,10 @@ class HttpSource implements FileSource {
 
   async #fetch(name: string, range?: ByteRange, signal?: AbortSignal): Promise<RangeReply> {
     const label = `${this.label}/${name}`;
-    const reply = await fetchRange(this.#url(name), label, range, MAX_WHOLE_BYTES, this.#options, signal);
+    const url = this.#url(name);
+    const reply = await fetchRange({
+      ...{ url, label, range, maxWholeBytes: MAX_WHOLE_BYTES, options: this.#options, signal },
+    });
     const before = this.#versions.get(name);
     if (reply.version !== undefined) this.#versions.set(name, reply.version);
     if (before !== undefined && reply.version !== undefined && before !== reply.version) {
@@ -98,7 +94,9 @@ class HttpSource implements FileSource {
   }
 
   async #length(name: string, signal?: AbortSignal): Promise<number> {
-    const length = await fetchLength(this.#url(name), `${this.label}/${name}`, this.#options, signal);
+    const length = await fetchLength({
+      ...{ url: this.#url(name), label: `${this.label}/${name}`, options: this.#options, signal },
+    });
     if (length !== undefined) return length;
     throw this.#failure(name, "the server does not tell its size. Let it expose the Content-Range header.");
   }
