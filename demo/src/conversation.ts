@@ -14,6 +14,7 @@ export interface Conversation {
 export interface Message {
   readonly id: string;
   readonly role: "user" | "assistant";
+  /** Of a reply in several rounds, that of the last. */
   readonly text: string;
   readonly createdAt: number;
   /** How the text came about; only replies have it. */
@@ -25,8 +26,34 @@ export interface Reply {
   /** What was set by hand; everything else was the model's default. */
   readonly sampling: Sampling;
   readonly ending: "running" | "interrupted" | "error" | FinishReason;
+  readonly thoughts?: Thoughts;
+  /** Calls without results. */
+  readonly calls?: readonly Call[];
+  /** What came before: each ended in calls, and the model went on from their results. */
+  readonly rounds?: readonly Round[];
   readonly usage?: Usage;
   readonly problem?: Problem;
+}
+
+export interface Round {
+  readonly thoughts?: Thoughts;
+  readonly text: string;
+  readonly calls: readonly Call[];
+}
+
+export interface Thoughts {
+  readonly text: string;
+  /** How long they took. */
+  readonly ms: number;
+}
+
+export interface Call {
+  readonly id: string;
+  readonly name: string;
+  /** JSON, once it is complete. */
+  readonly arguments: string;
+  /** JSON. */
+  readonly result?: string;
 }
 
 export type Sampling = Pick<
@@ -90,14 +117,34 @@ export function changeReply(
   }));
 }
 
-/** What the model reads to write the reply `messageId`. Replies that failed before their first word are left out. */
+/**
+ * What the model reads to write the reply `messageId`, or to go on with it after its calls. Replies that failed before
+ * their first word are left out.
+ */
 export function promptFor(conversation: Conversation, messageId: string): ChatMessage[] {
   const system = conversation.systemPrompt.trim();
   return [
     ...(system ? [{ role: "system" as const, content: system }] : []),
-    ...before(conversation, messageId)
-      .messages.filter((m) => m.text !== "")
-      .map(({ role, text }) => ({ role, content: text })),
+    ...before(conversation, messageId).messages.flatMap(said),
+    ...(conversation.messages.find((m) => m.id === messageId)?.reply?.rounds ?? []).flatMap(roundSaid),
+  ];
+}
+
+function said({ role, text, reply }: Message): ChatMessage[] {
+  const thoughts = reply?.thoughts && { reasoning_content: reply.thoughts.text };
+  const last = text === "" ? [] : [{ role, content: text, ...thoughts }];
+  return [...(reply?.rounds ?? []).flatMap(roundSaid), ...last];
+}
+
+function roundSaid({ thoughts, text, calls }: Round): ChatMessage[] {
+  const tool_calls = calls.map(({ id, name, arguments: args }) => ({
+    id,
+    type: "function" as const,
+    function: { name, arguments: args },
+  }));
+  return [
+    { role: "assistant", content: text, tool_calls, ...(thoughts && { reasoning_content: thoughts.text }) },
+    ...calls.map(({ id, result = "" }) => ({ role: "tool" as const, tool_call_id: id, content: result })),
   ];
 }
 

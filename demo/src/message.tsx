@@ -1,4 +1,5 @@
-import { isRunning, type Message, type Reply } from "./conversation.ts";
+import { CallView } from "./call-view.tsx";
+import { isRunning, type Message, type Reply, type Round } from "./conversation.ts";
 import { CopyButton } from "./copy-button.tsx";
 import { count, milliseconds, rate } from "./format.ts";
 import { Icon } from "./icons.tsx";
@@ -8,6 +9,7 @@ import { MessageEditor } from "./message-editor.tsx";
 import { page, type Running } from "./page.ts";
 import { ProblemNotice } from "./problem-notice.tsx";
 import { regenerate } from "./reply.ts";
+import { ThoughtsView } from "./thoughts-view.tsx";
 
 interface Properties {
   readonly message: Message;
@@ -36,8 +38,8 @@ export const MessageView = memo(({ message, running, isBusy, isEditing, isLast }
         ) : (
           <p class="question">{text}</p>
         )}
-        {running && <Progress running={running} hasText={text !== ""} />}
-        {reply && !running && <Ending reply={reply} isEmpty={text === ""} messageId={message.id} />}
+        {running && <Progress running={running} hasText={hasContent(message)} />}
+        {reply && !running && <Ending reply={reply} isEmpty={!hasContent(message)} messageId={message.id} />}
         {!isEditing && !isRunning(message) && (
           <div class="actions">
             {text && <CopyButton text={text} label={reply ? "Copy reply" : "Copy message"} />}
@@ -74,8 +76,33 @@ export const MessageView = memo(({ message, running, isBusy, isEditing, isLast }
 });
 
 function ReplyText({ message }: { message: Message }) {
-  return <Markdown text={message.text} isGrowing={isRunning(message)} />;
+  const { text, reply } = message;
+  const { thoughts, calls = [], rounds = [] } = reply!;
+  return (
+    <>
+      {rounds.map((round, i) => (
+        <RoundView key={i} round={round} isGrowing={false} />
+      ))}
+      <RoundView key={rounds.length} round={{ thoughts, text, calls }} isGrowing={isRunning(message)} />
+    </>
+  );
 }
+
+function RoundView({ round: { thoughts, text, calls }, isGrowing }: { round: Round; isGrowing: boolean }) {
+  const isThinking = isGrowing && text === "" && calls.length === 0;
+  return (
+    <>
+      {thoughts && <ThoughtsView thoughts={thoughts} isGrowing={isThinking} />}
+      {text !== "" && <Markdown text={text} isGrowing={isGrowing} />}
+      {calls.map((call) => (
+        <CallView key={call.id} call={call} isWriting={isGrowing} />
+      ))}
+    </>
+  );
+}
+
+const hasContent = ({ text, reply }: Message): boolean =>
+  text !== "" || Boolean(reply?.thoughts || reply?.calls?.length || reply?.rounds?.length);
 
 function Progress({ running, hasText }: { running: Running; hasText: boolean }) {
   const { phase, prompt, tokens, startedAt } = running;

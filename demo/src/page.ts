@@ -53,6 +53,10 @@ export interface Settings {
   readonly sampling: Sampling;
   /** For chats to come; each conversation keeps its own. */
   readonly systemPrompt: string;
+  /** Names of the page's tools that the model may call. */
+  readonly tools: readonly string[];
+  /** Models that can think do, unless this is "never". */
+  readonly thinking: "auto" | "never";
   readonly load: Pick<LoadOptions, "maxContext" | "quantization"> & { readonly dtype?: "f32" | "f16" };
   readonly isSidebarOpen: boolean;
 }
@@ -62,7 +66,15 @@ export interface Toast {
   readonly action?: { readonly label: string; readonly run: () => void };
 }
 
-const defaults: Settings = { theme: "system", sampling: {}, systemPrompt: "", load: {}, isSidebarOpen: true };
+const defaults: Settings = {
+  theme: "system",
+  sampling: {},
+  systemPrompt: "",
+  tools: [],
+  thinking: "auto",
+  load: {},
+  isSidebarOpen: true,
+};
 
 export const page = new Store<Page>({
   conversations: [],

@@ -1,3 +1,4 @@
+import type { ChatParams } from "sluice";
 import * as archive from "./archive.ts";
 import {
   append,
@@ -8,15 +9,18 @@ import {
   promptFor,
   type Reply,
   type ReplyStart,
+  type Round,
   replaceFrom,
   runningReply,
   turn,
 } from "./conversation.ts";
 import { addConversation, changeConversation } from "./conversations.ts";
+import { GrowingRound } from "./growing-round.ts";
 import { modelWhenReady } from "./model.ts";
 import { currentConversation, keepDraft, page, type Running } from "./page.ts";
 import { oncePerFrame } from "./per-frame.ts";
 import { problemOf } from "./problems.ts";
+import { pageTools, toolName } from "./tools.ts";
 
 /*
  * One reply is written at a time, and goes on when another conversation is looked at. It is a part of its conversation
@@ -65,46 +69,66 @@ function begin(conversationId: string | undefined, added: Message[], edit: (c: C
 }
 
 async function write({ conversationId, messageId, abort: { signal } }: Running): Promise<void> {
-  const conversation = page.state.conversations.find(({ id }) => id === conversationId)!;
   const change = (changes: Partial<Reply> & { text?: string }, options?: { keep: boolean }) =>
     changeConversation(conversationId, (c) => changeReply(c, messageId, changes), options);
   const progress = (changes: Partial<Running>) =>
     page.set(({ running }) => ({ running: running && { ...running, ...changes } }));
 
-  let text = "";
+  let round = new GrowingRound();
+  const rounds: Round[] = [];
   let tokens = 0;
   let startedAt = 0;
   let keptAt = performance.now();
   const draw = oncePerFrame(() => {
     const keep = performance.now() - keptAt > keepEveryMs;
     if (keep) keptAt = performance.now();
-    change({ text }, { keep });
+    change(round.now(), { keep });
     progress({ phase: "writing", tokens, startedAt });
   });
 
-  let ending: Partial<Reply>;
+  let ending: Partial<Reply> = { ending: "interrupted" };
   try {
     const llm = await modelWhenReady(signal);
     const { sampling } = start();
     change({ model: page.state.model.choice?.label, sampling }, { keep: false });
-    ending = { ending: "interrupted" };
-    for await (const event of llm.chat(promptFor(conversation, messageId), { ...sampling, signal })) {
-      if (event.kind === "prefill") {
-        progress({ phase: "reading", prompt: event });
-      } else if (event.kind === "text") {
-        startedAt ||= performance.now();
-        text += event.text;
-        tokens += event.tokenIds.length;
-        draw.request();
-      } else if (event.kind === "finish") {
-        text = event.text;
-        ending = { ending: event.reason, usage: event.usage };
+    while (ending.ending === "interrupted") {
+      const conversation = page.state.conversations.find(({ id }) => id === conversationId)!;
+      const params = { ...chatParams(rounds.length), ...sampling, signal };
+      for await (const event of llm.chat(promptFor(conversation, messageId), params)) {
+        if (event.kind === "prefill") {
+          progress({ phase: "reading", prompt: event });
+        } else if (event.kind === "finish") {
+          ending = { ending: event.reason, usage: event.usage };
+        } else {
+          startedAt ||= performance.now();
+          tokens += event.tokenIds.length;
+          round.take(event);
+          draw.request();
+        }
       }
+      if (ending.ending !== "tool_calls" || signal.aborted) break;
+      draw.cancel();
+      rounds.push(round.withResults());
+      round = new GrowingRound();
+      ending = { ending: "interrupted" };
+      change({ ...round.now(), rounds });
     }
   } catch (error) {
     ending = signal.aborted ? { ending: "abort" } : { ending: "error", problem: problemOf(error) };
   }
   draw.cancel();
-  change({ text, ...ending });
-  page.set({ running: undefined, announcement: text });
+  change({ ...round.now(), ...ending });
+  page.set({ running: undefined, announcement: round.now().text });
+}
+
+/** After so many rounds of calls the model has to answer with what it knows. */
+const mostRounds = 4;
+
+function chatParams(rounds: number): ChatParams {
+  const { tools, thinking } = page.state.settings;
+  const chosen = pageTools.filter((tool) => tools.includes(toolName(tool))).map(({ tool }) => tool);
+  return {
+    ...(chosen.length > 0 && { tools: chosen, toolChoice: rounds < mostRounds ? "auto" : "none" }),
+    ...(thinking === "never" && { thinking: false }),
+  };
 }

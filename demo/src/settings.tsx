@@ -4,6 +4,7 @@ import type { Sampling } from "./conversation.ts";
 import { changeConversation } from "./conversations.ts";
 import { Icon } from "./icons.tsx";
 import { changeSettings, currentConversation, page, usePage } from "./page.ts";
+import { pageTools, toolName } from "./tools.ts";
 
 interface Field {
   readonly name: keyof Sampling;
@@ -58,6 +59,8 @@ export function Settings() {
   return (
     <div class="panel">
       <SystemPrompt />
+      <Tools />
+      <Thinking />
       <section>
         <div class="section-head">
           <h3>Sampling</h3>
@@ -76,6 +79,56 @@ export function Settings() {
       </section>
       <Appearance />
     </div>
+  );
+}
+
+function Tools() {
+  const chosen = usePage(({ settings }) => settings.tools);
+  return (
+    <section>
+      <h3>Tools</h3>
+      <div class="choices">
+        {pageTools.map((tool) => {
+          const name = toolName(tool);
+          const others = chosen.filter((other) => other !== name);
+          return (
+            <label key={name}>
+              <input
+                type="checkbox"
+                checked={chosen.includes(name)}
+                onChange={({ currentTarget }) =>
+                  changeSettings({ tools: currentTarget.checked ? [...others, name] : others })
+                }
+              />
+              {tool.label} <span class="hint">{tool.hint}</span>
+            </label>
+          );
+        })}
+      </div>
+      <p class="hint">They run in this page when the model calls them.</p>
+    </section>
+  );
+}
+
+function Thinking() {
+  const thinking = usePage(({ settings }) => settings.thinking);
+  return (
+    <section>
+      <h3>Thinking</h3>
+      <div class="choices" role="radiogroup" aria-label="Thinking">
+        {(["auto", "never"] as const).map((name) => (
+          <label key={name}>
+            <input
+              type="radio"
+              name="thinking"
+              checked={thinking === name}
+              onChange={() => changeSettings({ thinking: name })}
+            />
+            {{ auto: "As the model does", never: "Never" }[name]}
+          </label>
+        ))}
+      </div>
+    </section>
   );
 }
 

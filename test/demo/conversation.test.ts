@@ -48,6 +48,34 @@ describe("a conversation", () => {
     ]);
   });
 
+  it("gives the model the calls of a reply with their results, also to go on with it", () => {
+    const added = turn("What is 6 * 7?", start);
+    const [question, { id }] = added;
+    const call = { id: "1", name: "calculate", arguments: '{"expression": "6 * 7"}', result: '{"result":42}' };
+    const thoughts = { text: "A sum.", ms: 5 };
+    const rounds = [{ thoughts, text: "Let me see.", calls: [call] }];
+    const called = changeReply(append(newConversation(""), added), id, { rounds });
+    const soFar = [
+      { role: "user", content: question.text },
+      {
+        role: "assistant",
+        content: "Let me see.",
+        reasoning_content: "A sum.",
+        tool_calls: [{ id: "1", type: "function", function: { name: "calculate", arguments: call.arguments } }],
+      },
+      { role: "tool", tool_call_id: "1", content: '{"result":42}' },
+    ];
+    expect(promptFor(called, id)).toEqual(soFar);
+
+    const next = turn("Thanks.", start);
+    const answered = append(changeReply(called, id, { text: "It is 42.", thoughts }), next);
+    expect(promptFor(answered, next[1].id)).toEqual([
+      ...soFar,
+      { role: "assistant", content: "It is 42.", reasoning_content: "A sum." },
+      { role: "user", content: "Thanks." },
+    ]);
+  });
+
   it("drops what followed a message that is replaced, also when it is applied to a longer copy", () => {
     const first = oneTurn("One?", "1");
     const longer = append(first, turn("Two?", start));
