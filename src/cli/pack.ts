@@ -31,7 +31,7 @@ export function addPack(program: Command): void {
       `
 The folder then holds the whole model, tokenizer included, in files of at most
 512 MB. Load it by its path, or put it on any web server and load it by its URL.
-Embedding and head keep 8 bits, routers and gates 16, norms 32.
+With q8 and q4, embedding and head take 8 bits, routers and gates 16, norms 32.
 
 Packing holds a few experts in memory at a time, whatever the model's size. When
 it is interrupted, the same command goes on where it stopped.
@@ -53,7 +53,12 @@ async function pack(source: string, folder: string, { quant, experts }: PackComm
       const manifest = await writePack(target, checkpoint, items, { signal, onProgress: progressLine() });
       const bytes = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
       const count = listRecords(manifest).length;
-      console.error(`${folder}: ${bytesText(bytes)} in ${manifest.shards.length} files, ${count} records.`);
+      const files = `${manifest.shards.length} ${manifest.shards.length === 1 ? "file" : "files"}`;
+      console.error(`${folder}: ${bytesText(bytes)} in ${files}, ${count} records.`);
+    } catch (error) {
+      if (!signal.aborted) throw error;
+      console.error("\nStopped. The same command goes on from here.");
+      process.exitCode = 130;
     } finally {
       await target.close();
     }

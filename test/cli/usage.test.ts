@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { buildCli, sluice } from "../support/cli.ts";
 import { fixtureFolder } from "../support/reference-model.ts";
 
-const COMMANDS = ["chat", "generate", "serve", "score", "inspect", "bench", "devices"];
+const COMMANDS = ["chat", "generate", "pack", "serve", "score", "inspect", "bench", "devices"];
 
 beforeAll(buildCli);
 
@@ -30,6 +30,7 @@ describe("sluice", () => {
     { args: ["inspect", "--context", "many"], says: ["--context", "A number is wanted."] },
     { args: ["generate"], says: ["--prompt", "--tokens"] },
     { args: ["generate", "--prompt", "x", "--tokens", "y"], says: ["either"] },
+    { args: ["pack", "a", "b"], says: ["--quant"] },
     { args: ["score", "--tokens", "x.json"], says: ["--model"] },
   ])("refuses $args and says what to write", async ({ args, says }) => {
     const { code, stdout, stderr } = await sluice(args);

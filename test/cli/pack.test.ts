@@ -1,0 +1,59 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { buildCli, sluice } from "../support/cli.ts";
+import { fixtureFolder } from "../support/reference-model.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sluice-pack-"));
+const sprout = fileURLToPath(new URL("../../demo/public/models/sprout", import.meta.url));
+const cli = fileURLToPath(new URL("../../dist/node/cli.js", import.meta.url));
+
+beforeAll(buildCli);
+afterAll(() => rmSync(folder, { recursive: true }));
+
+describe("pack", () => {
+  it("goes on after it was killed; the model then replies as the original does", async () => {
+    const packed = join(folder, "sprout");
+    const journal = join(packed, "sluice.json.unfinished");
+    const args = ["pack", sprout, packed, "--quant", "q8", "--experts", "auto"];
+    const child = spawn(process.execPath, [cli, ...args]);
+    const ended = new Promise((resolve) => child.on("exit", resolve));
+    while (child.exitCode === null && !(existsSync(journal) && statSync(journal).size > 10_000)) await setTimeout(1);
+    child.kill("SIGKILL");
+    await ended;
+    expect(existsSync(join(packed, "sluice.json"))).toBe(false);
+    const again = await sluice(args);
+    expect(again).toMatchObject({ code: 0, stdout: "" });
+    expect(again.stderr).toMatch(/sprout: [\d.]+ MB in 1 files?, \d+ records\./);
+    expect(existsSync(journal)).toBe(false);
+
+    const reply = (model: string) => {
+      const prompt = ["--prompt", "Once upon a time", "--max-tokens", "5", "--temperature", "0"];
+      return sluice(["generate", model, "--reference", "--quantization", "auto", ...prompt]);
+    };
+    const { stdout, code } = await reply(packed);
+    expect(code).toBe(0);
+    expect(stdout).toBe((await reply(sprout)).stdout);
+  });
+
+  it("leaves folders with other files, and finished models, alone", async () => {
+    const fixture = fixtureFolder("qwen3-next-tiny");
+    const inUse = mkdtempSync(join(folder, "in-use-"));
+    writeFileSync(join(inUse, "notes.txt"), "mine");
+    const refused = await sluice(["pack", fixture, inUse, "--quant", "q4"]);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(/holds other files \(notes\.txt\)\. Choose an empty one/);
+
+    const tiny = join(folder, "tiny");
+    expect((await sluice(["pack", fixture, tiny, "--quant", "q4"])).code).toBe(0);
+    const manifest = readFileSync(join(tiny, "sluice.json"));
+    const twice = await sluice(["pack", fixture, tiny, "--quant", "q8"]);
+    expect(twice.code).toBe(1);
+    expect(twice.stderr).toMatch(/holds a packed model already/);
+    expect(readFileSync(join(tiny, "sluice.json"))).toEqual(manifest);
+  });
+});
