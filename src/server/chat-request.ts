@@ -7,7 +7,7 @@ import { optional, type Sparse } from "./schema.ts";
 const text = optional(z.string());
 const flag = optional(z.boolean());
 
-const part = z.looseObject({ type: z.string(), text: z.unknown() });
+const part = z.looseObject({ type: z.string(), text: z.unknown().optional() });
 
 const message = z.object({
   role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
@@ -34,7 +34,7 @@ const message = z.object({
 
 const tool = z.object({
   type: z.literal("function"),
-  function: z.looseObject({ name: z.string().min(1), description: text, parameters: z.unknown() }),
+  function: z.looseObject({ name: z.string().min(1), description: text, parameters: z.unknown().optional() }),
 });
 
 const named = z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) });

@@ -55,15 +55,17 @@ export function createServer(llm: LanguageModel | Promise<LanguageModel>, option
     },
     async close({ timeoutMs = 30_000 } = {}) {
       const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
-      for (const server of servers) server.closeIdleConnections();
       await service.drain(timeoutMs);
-      for (const server of servers) server.closeIdleConnections();
-      // What is left has been answered, but its client may be slow to read.
-      const timer = setTimeout(() => {
+      // Connections are idle once their last reply has been read; a client may be slow at that, or keep silent.
+      const idle = setInterval(() => {
+        for (const server of servers) server.closeIdleConnections();
+      }, 20);
+      const late = setTimeout(() => {
         for (const server of servers) server.closeAllConnections();
       }, LINGER_MS);
       await Promise.all(closed);
-      clearTimeout(timer);
+      clearInterval(idle);
+      clearTimeout(late);
     },
   };
 }

@@ -5,7 +5,7 @@ import { invalid } from "./http-error.ts";
 import { optional } from "./schema.ts";
 
 const text = optional(z.string());
-const part = z.looseObject({ type: z.string(), text: z.unknown() });
+const part = z.looseObject({ type: z.string(), text: z.unknown().optional() });
 const content = z.union([z.string(), z.array(part)]);
 
 const block = z.union([
@@ -16,7 +16,7 @@ const block = z.union([
   z.object({ type: z.literal("tool_result"), tool_use_id: z.string(), content: optional(content) }),
 ]);
 
-const tool = z.looseObject({ name: z.string().min(1), description: text, input_schema: z.unknown() });
+const tool = z.looseObject({ name: z.string().min(1), description: text, input_schema: z.unknown().optional() });
 
 const conversationFields = {
   messages: z

@@ -5,7 +5,7 @@ import { invalid } from "./http-error.ts";
 import { optional } from "./schema.ts";
 
 const text = optional(z.string());
-const parts = z.array(z.looseObject({ type: z.string(), text: z.unknown() }));
+const parts = z.array(z.looseObject({ type: z.string(), text: z.unknown().optional() }));
 const textOrParts = z.union([z.string(), parts]);
 
 const item = z.union([
@@ -19,7 +19,7 @@ const item = z.union([
   }),
 ]);
 
-const tool = z.looseObject({ type: z.string(), name: text, description: text, parameters: z.unknown() });
+const tool = z.looseObject({ type: z.string(), name: text, description: text, parameters: z.unknown().optional() });
 
 /** What `POST /v1/responses` takes. */
 export const responsesRequest = z.object({
@@ -35,7 +35,7 @@ export const responsesRequest = z.object({
   top_logprobs: optional(z.number().int()),
   include: optional(z.array(z.string())),
   reasoning: optional(z.object({ effort: text })),
-  text: optional(z.object({ format: optional(z.looseObject({ type: z.string(), schema: z.unknown() })) })),
+  text: optional(z.object({ format: optional(z.looseObject({ type: z.string(), schema: z.unknown().optional() })) })),
   previous_response_id: text,
   metadata: optional(z.record(z.string(), z.string())),
   chat_template_kwargs: optional(z.record(z.string(), z.unknown())),

@@ -24,12 +24,11 @@ export async function responses(c: Context<Env>, service: Service): Promise<Resp
       ),
     );
   }
+  const numbered = counter();
   const failed = (error: HttpError) =>
-    sse(
-      { type: "response.failed", response: { ...head, status: "failed", error: failureOf(error) } },
-      "response.failed",
-    ) + sse({ ...error.body.error, type: "error" }, "error");
-  return respondStream(c, job, service.options, (events) => frames(events, head), failed);
+    numbered("response.failed", { response: { ...head, status: "failed", error: failureOf(error) } }) +
+    sse({ ...error.body.error, type: "error" }, "error");
+  return respondStream(c, job, service.options, (events) => frames(events, head, numbered), failed);
 }
 
 function responseHead(request: ResponsesRequest, model: string) {
@@ -102,9 +101,17 @@ const partOf = ({ kind, text, logprobs }: Block) =>
     ? { type: "reasoning_text", text }
     : { type: "output_text", text, annotations: [], logprobs: chatLogprobs(logprobs).content };
 
-async function* frames(events: Events, head: Head): AsyncGenerator<string, void, void> {
+/** Writes events with the numbers that they have in their stream. */
+function counter() {
   let sequence = 0;
-  const frame = (type: string, data: object) => sse({ type, sequence_number: sequence++, ...data }, type);
+  return (type: string, data: object) => sse({ type, sequence_number: sequence++, ...data }, type);
+}
+
+async function* frames(
+  events: Events,
+  head: Head,
+  frame: ReturnType<typeof counter>,
+): AsyncGenerator<string, void, void> {
   const items: ReturnType<typeof itemOf>[] = [];
   yield frame("response.created", { response: head });
   yield frame("response.in_progress", { response: head });
