@@ -1,5 +1,5 @@
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { CheckpointError } from "../../errors.ts";
 import type { FileSource } from "../../weights/checkpoint.ts";
 
@@ -9,22 +9,23 @@ const PIECE_BYTES = 64 * 2 ** 20;
 /** A model's folder on disk. Files stay open until `close`, so that a read costs one system call. */
 export class FolderSource implements FileSource {
   readonly label: string;
+  readonly file?: string;
   readonly #handles = new Map<string, Promise<FileHandle>>();
   #closed = false;
 
-  private constructor(folder: string) {
+  private constructor(folder: string, file?: string) {
     this.label = folder;
+    this.file = file;
   }
 
-  /** Fails with `CheckpointError` where `folder` is not there or not a folder. */
-  static async open(folder: string): Promise<FolderSource> {
-    const found = await stat(folder).catch((cause) => {
-      throw new CheckpointError(folder, `there is no such folder (${cause.code}).`, { cause });
+  /** A folder, or the `.gguf` in one. Fails with `CheckpointError` where `path` is not there or neither of them. */
+  static async open(path: string): Promise<FolderSource> {
+    const found = await stat(path).catch((cause) => {
+      throw new CheckpointError(path, `there is no such folder (${cause.code}).`, { cause });
     });
-    if (!found.isDirectory()) {
-      throw new CheckpointError(folder, "this is not a folder. Give the folder that holds config.json.");
-    }
-    return new FolderSource(folder);
+    if (found.isDirectory()) return new FolderSource(path);
+    if (/\.gguf$/i.test(path)) return new FolderSource(dirname(path), basename(path));
+    throw new CheckpointError(path, "this is not a folder. Give the folder that holds config.json, or a .gguf.");
   }
 
   async list(): Promise<string[]> {
