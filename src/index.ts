@@ -10,7 +10,8 @@ export * from "./errors.ts";
 /** Language models of the Qwen3-Next family on WebGPU. */
 export const LLM = {
   /**
-   * Opens a model in a worker of its own, so that the page stays free: a folder's URL, or files that a user chose.
+   * Opens a model in a worker of its own, so that the page stays free: a folder's URL, `hf:owner/name` on the Hugging Face
+   * Hub, or files that a user chose.
    * Fails with an error of this package that says what to try.
    *
    * @example

@@ -10,7 +10,7 @@ export * from "./errors.ts";
 /** Language models of the Qwen3-Next family on WebGPU. */
 export const LLM = {
   /**
-   * Opens a model: a folder's path, or the URL of one. Fails with an error of this package that says what to try.
+   * Opens a model: a folder's path, the URL of one, or `hf:owner/name` on the Hugging Face Hub. Fails with an error of this package that says what to try.
    *
    * @example
    * const llm = await LLM.load("models/sprout");

@@ -39,8 +39,8 @@ export async function loadModel(platform: Platform, source: ModelSource, options
   options.signal?.throwIfAborted();
   checkOptions(options);
   const progress = new Progress(options.onProgress);
-  const { store } = options;
-  const files = await platform.openFiles(source, { store, onReport: (report) => progress.stored(report) });
+  const { store, hubToken } = options;
+  const files = await platform.openFiles(source, { store, hubToken, onReport: (report) => progress.stored(report) });
   const checkpoint = await openCheckpoint(files, options.signal);
   try {
     return await load(platform, checkpoint, options, progress);

@@ -18,6 +18,7 @@ export interface Platform {
 
 export interface FileOptions {
   readonly store?: LoadOptions["store"];
+  readonly hubToken?: LoadOptions["hubToken"];
   readonly onReport?: (report: StoreReport) => void;
 }
 

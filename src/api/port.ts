@@ -43,7 +43,7 @@ export type ToPage =
 
 /** A source that can be posted: an absolute URL, or files. */
 export type PortSource = string | readonly File[];
-export type PortLoadOptions = Omit<LoadOptions, "onProgress" | "signal">;
+export type PortLoadOptions = Omit<LoadOptions, "onProgress" | "signal" | "hubToken"> & { readonly hubToken?: string };
 
 /** What a worker and a page have in common with a `MessagePort`. */
 export interface Port<Out, In> {

@@ -1,4 +1,5 @@
 import { invariant, LLMError, WorkerError } from "../errors.ts";
+import { parseHubId } from "../weights/hub-id.ts";
 import { generation } from "./generation.ts";
 import type { Generation, LanguageModel } from "./llm-interface.ts";
 import { type Port, type PortSource, type ToPage, type ToWorker, unpackError } from "./port.ts";
@@ -47,14 +48,15 @@ export class RemoteLLM implements LanguageModel {
 
   /** @throws what `LocalLLM.load` throws in the worker; WorkerError where that cannot start */
   static async load(worker: ModelWorker, source: PortSource, options: LoadOptions = {}): Promise<RemoteLLM> {
-    const { onProgress, signal, ...rest } = options;
+    const { onProgress, signal, hubToken: token, ...rest } = options;
     const llm = new RemoteLLM(worker, onProgress);
     // The worker holds nothing but this model, and may be in the midst of something long.
     const abort = () => llm.#close(signal!.reason);
     signal?.addEventListener("abort", abort);
     try {
       signal?.throwIfAborted();
-      for await (const message of llm.#request({ kind: "load", source, options: rest })) {
+      const hubToken = await tokenFor(source, token);
+      for await (const message of llm.#request({ kind: "load", source, options: { ...rest, hubToken } })) {
         if (message.kind === "progress") onProgress?.(message.progress);
       }
       return llm;
@@ -184,4 +186,10 @@ class Inbox {
     }
     return this.#messages.shift()!;
   }
+}
+
+/** The token as text, since functions cannot be posted; nobody is asked for it unless the model is on the Hub. */
+async function tokenFor(source: PortSource, token: LoadOptions["hubToken"]): Promise<string | undefined> {
+  if (typeof source !== "string" || !parseHubId(source)) return undefined;
+  return typeof token === "function" ? token() : token;
 }

@@ -217,6 +217,11 @@ export interface LoadOptions {
    * Default `auto`.
    */
   readonly store?: "auto" | "none" | StoreKind;
+  /**
+   * A token for private and gated models of the Hugging Face Hub, or what asks for one. It is sent to the Hub alone, and never
+   * stored. Default in Node: HF_TOKEN.
+   */
+  readonly hubToken?: string | (() => string | undefined | Promise<string | undefined>);
   /** Which device to run on. Default: the fastest at hand. */
   readonly device?: DeviceOptions;
   /** `auto` keeps what the checkpoint holds, without loss; else matrices become this on the way in. Default `auto`. */

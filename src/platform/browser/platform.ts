@@ -2,7 +2,7 @@ import type { FileOptions, Platform } from "../../api/platform.ts";
 import { cachedFiles } from "../../stores/cached-files.ts";
 import type { FileSource } from "../../weights/checkpoint.ts";
 import { FileListSource } from "../../weights/file-list-source.ts";
-import { httpSource } from "../../weights/http-source.ts";
+import { networkSource } from "../../weights/network-source.ts";
 import { openGpu } from "./gpu.ts";
 import { BrowserStores } from "./stores.ts";
 
@@ -11,7 +11,9 @@ export const browserPlatform: Platform = {
   openGpu,
 
   async openFiles(source, options) {
-    if (source instanceof URL || typeof source === "string") return kept(httpSource(source), options);
+    if (source instanceof URL || typeof source === "string") {
+      return kept(networkSource(source, { token: options?.hubToken }), options);
+    }
     return new FileListSource("files" in source ? source.files : source);
   },
 

@@ -3,7 +3,8 @@ import type { FileOptions, Platform } from "../../api/platform.ts";
 import { cachedFiles } from "../../stores/cached-files.ts";
 import type { FileSource } from "../../weights/checkpoint.ts";
 import { FileListSource } from "../../weights/file-list-source.ts";
-import { httpSource } from "../../weights/http-source.ts";
+import type { HubOptions } from "../../weights/hub-source.ts";
+import { isAddress, networkSource } from "../../weights/network-source.ts";
 import { FolderSource } from "./folder-source.ts";
 import { openGpu } from "./gpu.ts";
 import { NodeStores } from "./stores.ts";
@@ -14,10 +15,10 @@ export const nodePlatform: Platform = {
 
   async openFiles(source, options) {
     if (source instanceof URL && source.protocol === "file:") return FolderSource.open(fileURLToPath(source));
-    if (source instanceof URL) return kept(httpSource(source), options);
-    if (typeof source === "string") {
-      return /^https?:/.test(source) ? kept(httpSource(source), options) : FolderSource.open(source);
+    if (source instanceof URL || (typeof source === "string" && isAddress(source))) {
+      return kept(networkSource(source, hub(options)), options);
     }
+    if (typeof source === "string") return FolderSource.open(source);
     return new FileListSource("files" in source ? source.files : source);
   },
 
@@ -26,6 +27,12 @@ export const nodePlatform: Platform = {
     return ReferenceRunner.load(weights, options);
   },
 };
+
+/** As Hugging Face's own tools are told. */
+const hub = ({ hubToken }: FileOptions = {}): HubOptions => ({
+  token: hubToken ?? process.env.HF_TOKEN,
+  endpoint: process.env.HF_ENDPOINT,
+});
 
 /** A model of the network, in the cache folder. */
 async function kept(remote: FileSource, { store = "auto", onReport }: FileOptions = {}): Promise<FileSource> {
