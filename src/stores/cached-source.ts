@@ -1,11 +1,11 @@
 import type { StoreReport } from "../api/types.ts";
 import { CheckpointError } from "../errors.ts";
-import type { FileSource } from "../weights/checkpoint.ts";
-import { keyOf } from "./digest.ts";
+import type { FileLayout, FileSource } from "../weights/checkpoint.ts";
 import { type DownloadFile, Downloads } from "./downloads.ts";
+import { keyOf } from "./key-of.ts";
 import { Records } from "./records.ts";
 import { StoredFile } from "./stored-file.ts";
-import { removeFile, StoredModel } from "./stored-model.ts";
+import { type KnownFile, removeFile, StoredModel } from "./stored-model.ts";
 import { pause, unlessAborted } from "./waiting.ts";
 import type { Span, Stores } from "./weight-store.ts";
 
@@ -37,9 +37,10 @@ export class CachedSource implements FileSource {
   readonly #model: StoredModel;
   readonly #downloads: Downloads;
   readonly #options: CacheOptions;
-  readonly #files = new Map<string, Promise<CachedFile | undefined>>();
-  readonly #used = new Map<string, DownloadFile>();
-  readonly #layouts = new Map<string, Layout>();
+  readonly #found = new Map<string, Promise<KnownFile>>();
+  /** Of files that something was read of; undefined where nothing can be stored. */
+  readonly #files = new Map<string, Promise<DownloadFile | undefined>>();
+  readonly #layouts = new Map<string, FileLayout>();
   readonly #end = new AbortController();
   #isLeader = false;
   #isPatient = true;
@@ -68,38 +69,37 @@ export class CachedSource implements FileSource {
     return this.#downloads.report;
   }
 
-  /** Says how a file is divided, before it is read: each record is stored by itself, and checked by its SHA-256. */
-  divide(name: string, layout: Layout): void {
+  divide(name: string, layout: FileLayout): void {
     this.#layouts.set(name, layout);
     this.#files.delete(name);
   }
 
   async size(name: string, signal?: AbortSignal): Promise<number | undefined> {
-    return (await this.#file(name, signal))?.sizeBytes;
+    return (await this.#find(name, signal)).sizeBytes ?? undefined;
   }
 
   async version(name: string, signal?: AbortSignal): Promise<string | undefined> {
-    return (await this.#file(name, signal))?.version;
+    return (await this.#find(name, signal)).version;
   }
 
   async read(name: string, range?: Span, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
-    const file = await this.#file(name, signal);
-    if (!file) throw new CheckpointError(`${this.label}/${name}`, "there is no such file on the server.");
-    const { from, to } = range ?? { from: 0, to: file.sizeBytes };
-    if (to > file.sizeBytes) {
-      const ends = `the file ends at byte ${file.sizeBytes}; bytes up to ${to} were asked for.`;
+    const { sizeBytes } = await this.#find(name, signal);
+    if (sizeBytes === null) throw new CheckpointError(`${this.label}/${name}`, "there is no such file on the server.");
+    const { from, to } = range ?? { from: 0, to: sizeBytes };
+    if (to > sizeBytes) {
+      const ends = `the file ends at byte ${sizeBytes}; bytes up to ${to} were asked for.`;
       throw new CheckpointError(`${this.label}/${name}`, ends);
     }
-    const { stored } = file;
-    if (!stored) return this.#remote.read(name, { from, to }, signal);
+    const source = await unlessAborted(this.#file(name), signal);
+    if (!source) return this.#remote.read(name, { from, to }, signal);
+    const { records } = source.stored;
     const bytes = new Uint8Array(to - from);
     if (from === to) return bytes;
-    const source = await this.#use(name, stored);
-    const last = stored.records.at(to - 1);
+    const last = records.at(to - 1);
     this.#downloads.expect(source, last + 1);
-    for (let record = stored.records.at(from); record <= last; record += READ_AT_ONCE) {
+    for (let record = records.at(from); record <= last; record += READ_AT_ONCE) {
       const group = Array.from({ length: Math.min(READ_AT_ONCE, last + 1 - record) }, async (_, i) => {
-        const span = stored.records.span(record + i);
+        const span = records.span(record + i);
         const part = { from: Math.max(from, span.from), to: Math.min(to, span.to) };
         bytes.set(await this.#record(source, record + i, part, signal), part.from - from);
       });
@@ -136,42 +136,40 @@ export class CachedSource implements FileSource {
     if (this.#isLeader && (this.#options.fill ?? true)) this.#downloads.fill();
   }
 
-  #file(name: string, signal?: AbortSignal): Promise<CachedFile | undefined> {
+  #find(name: string, signal?: AbortSignal): Promise<KnownFile> {
+    let found = this.#found.get(name);
+    if (!found) {
+      found = this.#model.find(name, this.#end.signal);
+      this.#found.set(name, found);
+      found.catch(() => this.#found.delete(name));
+    }
+    return unlessAborted(found, signal);
+  }
+
+  #file(name: string): Promise<DownloadFile | undefined> {
     let file = this.#files.get(name);
     if (!file) {
-      file = this.#open(name);
+      file = this.#open(name).catch((error) => {
+        this.#downloads.doWithout(error);
+        return undefined;
+      });
       this.#files.set(name, file);
-      file.catch(() => this.#files.delete(name));
     }
-    return unlessAborted(file, signal);
+    return file;
   }
 
-  async #open(name: string): Promise<CachedFile | undefined> {
-    const { sizeBytes, version, id: before } = await this.#model.find(name, this.#end.signal);
-    if (sizeBytes === null) return undefined;
+  /** Opens what is stored of a file, and counts it as one that is to be stored whole. */
+  async #open(name: string): Promise<DownloadFile> {
+    const { sizeBytes, version, id: before } = await this.#find(name);
     const layout = this.#layouts.get(name);
-    const records = new Records(sizeBytes, layout);
-    const id = await keyOf(this.label, name, sizeBytes, version, ...(layout?.bounds ?? []));
-    try {
-      if (before !== undefined && before !== id) await removeFile(this.#stores, before);
-      const stored = await StoredFile.open(id, records, this.#stores);
-      return { sizeBytes, version, stored };
-    } catch (error) {
-      this.#downloads.doWithout(error);
-      return { sizeBytes, version, stored: undefined };
-    }
-  }
-
-  /** Counts a file as part of the model once something is read of it. */
-  async #use(name: string, stored: StoredFile): Promise<DownloadFile> {
-    let file = this.#used.get(name);
-    if (file?.stored === stored) return file;
-    file = { name, stored };
-    this.#used.set(name, file);
-    await this.#model.use(name, stored.id);
+    const id = await keyOf(this.label, name, sizeBytes ?? 0, version, ...(layout?.bounds ?? []));
+    if (before !== undefined && before !== id) await removeFile(this.#stores, before);
+    const stored = await StoredFile.open(id, new Records(sizeBytes ?? 0, layout), this.#stores);
+    await this.#model.use(name, id);
     const missing = stored.records.sizeBytes - stored.storedBytes;
     const obstacle = missing > 0 ? await this.#stores.makeRoom(missing) : undefined;
     if (obstacle) this.#downloads.notice(obstacle);
+    const file = { name, stored };
     this.#downloads.add(file);
     return file;
   }
@@ -179,8 +177,10 @@ export class CachedSource implements FileSource {
   async #record(file: DownloadFile, record: number, part: Span, signal?: AbortSignal): Promise<Uint8Array> {
     const { from } = file.stored.records.span(record);
     const cut = (bytes: Uint8Array) => bytes.subarray(part.from - from, part.to - from);
-    const underWay = this.#downloads.underWay(file, record);
-    if (underWay) return cut(await unlessAborted(Promise.resolve(underWay), signal));
+    // A fetch that somebody else began, perhaps while the server was away, may fail.
+    const underWay = Promise.resolve(this.#downloads.underWay(file, record)).catch(() => undefined);
+    const bytes = await unlessAborted(underWay, signal);
+    if (bytes) return cut(bytes);
     const stored = await this.#stored(file.stored, record, part, signal);
     return stored ?? cut(await unlessAborted(this.#downloads.fetch(file, record), signal));
   }
@@ -201,17 +201,4 @@ export class CachedSource implements FileSource {
     this.#isPatient = false;
     return undefined;
   }
-}
-
-/** How a manifest divides a file: where each record begins and the last ends, and the SHA-256 of each. */
-export interface Layout {
-  readonly bounds: readonly number[];
-  readonly hashes?: readonly string[];
-}
-
-interface CachedFile {
-  readonly sizeBytes: number;
-  readonly version: string | undefined;
-  /** Undefined where nothing can be stored. */
-  readonly stored: StoredFile | undefined;
 }

@@ -1,7 +1,6 @@
 import type { StoreReport } from "../api/types.ts";
 import { CheckpointError } from "../errors.ts";
 import type { FileSource } from "../weights/checkpoint.ts";
-import { sha256 } from "./digest.ts";
 import { Slots } from "./slots.ts";
 import type { StoredFile } from "./stored-file.ts";
 import { Bell, pause, unlessAborted } from "./waiting.ts";
@@ -187,11 +186,13 @@ export class Downloads {
     const key = keyOf(file, record);
     const fetched = slot.then(() => this.#fetch(file, record));
     this.#fetching.set(key, fetched);
+    // Whoever joined may try again at once.
+    fetched.catch(() => this.#fetching.delete(key));
     const kept = fetched
       .then((bytes) => this.#keep(file, record, bytes))
       .catch(() => {})
       .finally(() => {
-        this.#fetching.delete(key);
+        if (this.#fetching.get(key) === fetched) this.#fetching.delete(key);
         this.#keeping.delete(kept);
         this.#slots.give();
         this.#changed();
@@ -205,11 +206,10 @@ export class Downloads {
     signal.throwIfAborted();
     await this.#options.confirm(name, signal);
     const span = stored.records.span(record);
-    const hash = stored.records.hash(record);
     for (let attempt = 1; attempt <= 2; attempt++) {
       const bytes = await this.#remote.read(name, span, signal);
       this.#fetchedBytes += bytes.length;
-      if (!hash || (await sha256(bytes)) === hash) return bytes;
+      if (await stored.records.accepts(record, bytes)) return bytes;
     }
     const label = `${this.#remote.label}/${name}`;
     throw new CheckpointError(label, `bytes [${span.from}, ${span.to}) are not those of the manifest. Is it complete?`);
@@ -223,7 +223,7 @@ export class Downloads {
     }
     if (!this.#isStoring) return;
     try {
-      await file.stored.write(record, bytes, file.stored.records.hash(record));
+      await file.stored.write(record, bytes);
     } catch (error) {
       this.doWithout(error);
     }

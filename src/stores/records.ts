@@ -1,3 +1,5 @@
+import type { FileLayout } from "../weights/checkpoint.ts";
+import { sha256 } from "../weights/packed/sha256.ts";
 import type { Span } from "./weight-store.ts";
 
 /**
@@ -6,17 +8,17 @@ import type { Span } from "./weight-store.ts";
  */
 export const RECORD_BYTES = 2 * 2 ** 20;
 
-/** How a file is divided into records: in equal ones, or as its manifest says, with the SHA-256 of each. */
+/** How a file is divided into records: in equal ones, or as its manifest says. */
 export class Records {
   readonly sizeBytes: number;
   /** Where each record begins, and the end of the last; undefined where they are equal. */
   readonly #bounds: readonly number[] | undefined;
-  readonly #hashes: readonly string[] | undefined;
+  readonly #checks: FileLayout["checks"] | undefined;
 
-  constructor(sizeBytes: number, layout?: { readonly bounds: readonly number[]; readonly hashes?: readonly string[] }) {
+  constructor(sizeBytes: number, layout?: FileLayout) {
     this.sizeBytes = sizeBytes;
     this.#bounds = layout?.bounds;
-    this.#hashes = layout?.hashes;
+    this.#checks = layout?.checks;
   }
 
   get count(): number {
@@ -33,9 +35,13 @@ export class Records {
     return to - from;
   }
 
-  /** SHA-256 that the record must have, where the manifest says. */
-  hash(record: number): string | undefined {
-    return this.#hashes?.[record];
+  /** Whether a record's bytes are those of the manifest, as far as there is one. */
+  async accepts(record: number, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+    const start = this.span(record).from;
+    for (const { from, to, sha256: hash } of this.#checks?.[record] ?? []) {
+      if ((await sha256(bytes.subarray(from - start, to - start))) !== hash) return false;
+    }
+    return true;
   }
 
   /** The record that holds a byte. */

@@ -1,5 +1,5 @@
 import type { StoreKind } from "../api/types.ts";
-import { sha256 } from "./digest.ts";
+import { sha256 } from "../weights/packed/sha256.ts";
 import type { Records } from "./records.ts";
 import { type Span, StoreError, type StoreIndex, type Stores, storeError, type WeightStore } from "./weight-store.ts";
 
@@ -86,12 +86,12 @@ export class StoredFile {
   }
 
   /** Writes a record. It can be read at once, and is entered in the index by `mark`. */
-  async write(record: number, bytes: Uint8Array<ArrayBuffer>, hash?: string): Promise<void> {
-    const digest = hash ?? (await sha256(bytes));
+  async write(record: number, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+    const hash = await sha256(bytes);
     await this.#store.write(this.id, this.records.span(record), bytes);
     this.#verified.delete(record);
-    this.#hashes[record] = digest;
-    this.#pending.set(record, digest);
+    this.#hashes[record] = hash;
+    this.#pending.set(record, hash);
   }
 
   /** Enters in the index what was written. Fails with `StoreError` where somebody has removed the file meanwhile. */

@@ -1,6 +1,6 @@
 import { CheckpointError } from "../errors.ts";
 import type { FileSource } from "../weights/checkpoint.ts";
-import { keyOf } from "./digest.ts";
+import { keyOf } from "./key-of.ts";
 import { type FileEntry, fileKey } from "./stored-file.ts";
 import type { Stores } from "./weight-store.ts";
 

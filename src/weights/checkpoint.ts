@@ -14,8 +14,18 @@ export interface FileSource {
   read(name: string, range?: { from: number; to: number }, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>>;
   /** What changes when the bytes of a file do (a hash, an ETag, a date), where the source knows such a thing: a key for copies. */
   version?(name: string, signal?: AbortSignal): Promise<string | undefined>;
+  /** Says how a file is divided, before it is read: a source that keeps copies keeps it so, and checks what it gets. */
+  divide?(name: string, layout: FileLayout): void;
   /** Lets go of what it holds open; reads under way may fail. */
   close?(): Promise<void>;
+}
+
+/** A file in records that are read as one, as its manifest says. */
+export interface FileLayout {
+  /** Where each record begins, and the end of the last: from 0 to the file's size. */
+  readonly bounds: readonly number[];
+  /** For each record SHA-256 in hexadecimal of spans of the file that lie in it. */
+  readonly checks: readonly (readonly { readonly from: number; readonly to: number; readonly sha256: string }[])[];
 }
 
 /**

@@ -16,6 +16,7 @@ class ReadAhead implements FileSource {
   readonly file?: string;
   readonly list?: FileSource["list"];
   readonly version?: FileSource["version"];
+  readonly divide?: FileSource["divide"];
   readonly #files: FileSource;
   /** The least recently used comes first. */
   readonly #blocks = new Map<string, Promise<Uint8Array<ArrayBuffer>>>();
@@ -26,6 +27,7 @@ class ReadAhead implements FileSource {
     this.file = files.file;
     this.list = files.list?.bind(files);
     this.version = files.version?.bind(files);
+    this.divide = files.divide?.bind(files);
   }
 
   size(name: string, signal?: AbortSignal): Promise<number | undefined> {

@@ -1,8 +1,8 @@
 import { probeStores } from "../../src/platform/browser/probe-stores.ts";
 import { BrowserStores } from "../../src/platform/browser/stores.ts";
 import { CachedSource, type CacheOptions } from "../../src/stores/cached-source.ts";
-import { sha256 } from "../../src/stores/digest.ts";
 import { httpSource } from "../../src/weights/http-source.ts";
+import { sha256 } from "../../src/weights/packed/sha256.ts";
 
 /** What tests of stores call in a page. */
 const tests = {

@@ -1,6 +1,7 @@
 import { CheckpointError, invariant } from "../../errors.ts";
 import type { Checkpoint, CheckpointTensor, FileSource } from "../checkpoint.ts";
 import { dataBytes, scaleBytes, type WeightRows } from "../format.ts";
+import { divideShards } from "./divide-shards.ts";
 import {
   MANIFEST,
   type PackedTensor,
@@ -21,6 +22,7 @@ export async function openPacked(files: FileSource, signal?: AbortSignal): Promi
   if ((await files.size(MANIFEST, signal)) === undefined) return undefined;
   const manifest = parseManifest(`${files.label}/${MANIFEST}`, await files.read(MANIFEST, undefined, signal));
   await Promise.all(manifest.shards.map((shard) => checkSize(files, shard, signal)));
+  divideShards(files, manifest);
   const text = (name: string) => readText(files, manifest, name, signal);
   const [tokenizer, tokenizerConfig, chatTemplate] = await Promise.all([
     text("tokenizer.json"),
