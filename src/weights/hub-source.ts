@@ -102,11 +102,15 @@ class HubSource implements FileSource {
   }
 
   async #files(signal?: AbortSignal): Promise<Listing> {
-    this.#listing ??= this.#list(signal);
+    const shared = this.#listing;
+    const listing = shared ?? this.#list(signal);
+    this.#listing = listing;
     try {
-      return await this.#listing;
+      return await listing;
     } catch (error) {
-      this.#listing = undefined;
+      if (this.#listing === listing) this.#listing = undefined;
+      // Whoever asked first may have aborted; that is not for this caller to suffer.
+      if (shared && !signal?.aborted) return this.#files(signal);
       throw error;
     }
   }
