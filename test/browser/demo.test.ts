@@ -85,6 +85,25 @@ describe("the demo", { timeout: patience }, () => {
     expect(await lastReply().textContent()).toContain("Paris");
   });
 
+  it("lets the model call a tool that the page has, and go on from its result", async () => {
+    await page.getByRole("button", { name: "Settings" }).click();
+    await page.getByLabel("Calculator").check();
+    await page.getByLabel("Longest reply", { exact: true }).fill("64");
+    await page.keyboard.press("Escape");
+    await ask("What is 37 * 46?");
+    expect(await lastReply().locator(".call summary").textContent()).toBe('calculate(expression: "37 * 46")1702');
+    expect(await lastReply().locator(".markdown").textContent()).toContain("1702");
+    await lastReply().locator(".call summary").click();
+    expect(await lastReply().locator(".call pre").allTextContents()).toEqual([
+      '{\n  "expression": "37 * 46"\n}',
+      '{\n  "result": 1702\n}',
+    ]);
+    await page.getByRole("button", { name: "Settings" }).click();
+    await page.getByLabel("Calculator").uncheck();
+    await page.getByLabel("Longest reply", { exact: true }).fill("16");
+    await page.keyboard.press("Escape");
+  });
+
   it("keeps the conversation and the draft across a reload", async () => {
     await page.getByLabel("Message", { exact: true }).fill("A thought not yet");
     const before = await transcript(page);
@@ -128,6 +147,13 @@ describe("the demo", { timeout: patience }, () => {
     expect(await reply.getByRole("link", { name: "a link" }).getAttribute("target")).toBe("_blank");
     expect(await reply.getByRole("link", { name: "picture" }).count()).toBe(1);
     expect(await reply.locator("td[align=right]").textContent()).toBe("2");
+  });
+
+  it("folds thoughts away, and shows them to who asks", async () => {
+    const thoughts = page.locator(".thoughts");
+    expect(await thoughts.locator(".markdown").isVisible()).toBe(false);
+    await thoughts.getByText("Thought for 7 s").click();
+    expect(await thoughts.locator("strong").textContent()).toBe("show");
   });
 
   it("renames a conversation, deletes it, and takes that back", async () => {
@@ -244,7 +270,7 @@ async function plant(page: Page, text: string): Promise<void> {
       role: "assistant",
       text,
       createdAt: 0,
-      reply: { model: "Sprout", sampling: {}, ending: "stop" },
+      reply: { model: "Sprout", sampling: {}, ending: "stop", thoughts: { text: "I **show** all.", ms: 7200 } },
     };
     const conversation = { id: "c", title: "Planted", createdAt: 0, updatedAt: 0, systemPrompt: "", messages: [reply] };
     transaction.objectStore("conversations").put(conversation, "c");
