@@ -84,6 +84,18 @@ export class InvalidRequestError extends LLMError {
   }
 }
 
+/** Too many requests wait already. Try again a little later. */
+export class QueueFullError extends LLMError {
+  override readonly name = "QueueFullError";
+
+  constructor(
+    readonly waitingRequests: number,
+    readonly waitingTokens: number,
+  ) {
+    super(`${waitingRequests} requests with ${waitingTokens} tokens are waiting already. Try again in a little while.`);
+  }
+}
+
 /** The model computed something that is not a number; the reply cannot be trusted. */
 export class NumericalError extends LLMError {
   override readonly name = "NumericalError";

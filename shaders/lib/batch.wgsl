@@ -12,6 +12,9 @@ const INACTIVE = 0xffffffffu;
 fn tokenCount() -> u32 { return batch[0]; }
 fn sequenceCount() -> u32 { return batch[1]; }
 
+// The first so many sequences draw a token after their last row.
+fn drawCount() -> u32 { return batch[2]; }
+
 fn tokenAt(row: u32) -> u32 { return batch[BATCH_HEADER + row]; }
 
 // INACTIVE for a row whose sequence has ended: nothing may be stored for it.

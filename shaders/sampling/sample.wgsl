@@ -9,9 +9,10 @@ override GROUPS: u32;
 
 @group(0) @binding(0) var<storage, read> processed: array<f32>;       // [sequences, VOCABULARY]
 @group(0) @binding(1) var<storage, read> partials: array<u32>;        // [sequences, GROUPS, (max, its id, finite, 0)]
-@group(0) @binding(2) var<storage, read> params: array<u32>;          // [sequences, PARAM_WORDS]
-@group(0) @binding(3) var<storage, read_write> counts: array<u32>;    // [sequences, VOCABULARY]
-@group(0) @binding(4) var<storage, read_write> results: array<u32>;   // [sequences, (token, status, finite, logits drawn from)]
+@group(0) @binding(2) var<storage, read> params: array<u32>;          // [slots, PARAM_WORDS]
+@group(0) @binding(3) var<storage, read_write> counts: array<u32>;    // [slots, VOCABULARY]
+@group(0) @binding(4) var<storage, read_write> results: array<u32>;   // [sequences, RESULT_WORDS]: token, status,
+                                                                      // finite, logits drawn from, slot, position
 @group(0) @binding(6) var<storage, read> maxima: array<f32>;          // [sequences, GROUPS · PER_GROUP]
 
 const UNIT = 2147483648.0;
@@ -184,7 +185,7 @@ fn keptMass(choice: Choice, lane: u32, limit: Threshold, top: f32) -> f32 {
 }
 
 fn draw(sequence: u32, lane: u32, top: f32) -> u32 {
-  let at = sequence * PARAM_WORDS;
+  let at = stateSlot(sequence) * PARAM_WORDS;
   let topK = params[at + 1u];
   let topP = bitcast<f32>(params[at + 2u]);
   let minP = bitcast<f32>(params[at + 3u]);
@@ -201,7 +202,7 @@ fn draw(sequence: u32, lane: u32, top: f32) -> u32 {
   }
   if (minP > 0.0) { limit = stricter(limit, Threshold(keyOf(min(top, top + log(minP))), EVERY)); }
 
-  if (lane == 0u) { results[sequence * 4u + 3u] = choice.count; }
+  if (lane == 0u) { results[sequence * RESULT_WORDS + 3u] = choice.count; }
 
   // Each lane owns a run, in the order of ids; ties go to the lowest ids.
   let run = (choice.count + WORKGROUP - 1u) / WORKGROUP;
@@ -260,8 +261,16 @@ fn draw(sequence: u32, lane: u32, top: f32) -> u32 {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let sequence = group.x;
-  if (sequence >= sequenceCount() || positionAt(sequenceStart(sequence + 1u) - 1u) == INACTIVE) {
-    if (lane == 0u) { results[sequence * 4u + 1u] = IDLE; }
+  if (sequence >= drawCount()) { return; }
+  let slot = stateSlot(sequence);
+  let position = positionAt(sequenceStart(sequence + 1u) - 1u);
+  let result = sequence * RESULT_WORDS;
+  if (lane == 0u) {
+    results[result + 4u] = slot;
+    results[result + 5u] = position;
+  }
+  if (position == INACTIVE) {
+    if (lane == 0u) { results[result + 1u] = IDLE; }
     return;
   }
   var value = LOWEST;
@@ -279,13 +288,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var step = 1u; step < WORKGROUP; step *= 2u) { mergeBest(lane, step); }
   let top = workgroupUniformLoad(&best[0]);
   var token = bestId[0];
-  let temperature = bitcast<f32>(params[sequence * PARAM_WORDS]);
-  if (temperature > 0.0 && params[sequence * PARAM_WORDS + 1u] != 1u) { token = draw(sequence, lane, top); }
+  let temperature = bitcast<f32>(params[slot * PARAM_WORDS]);
+  if (temperature > 0.0 && params[slot * PARAM_WORDS + 1u] != 1u) { token = draw(sequence, lane, top); }
   if (lane == 0u) {
     token = min(token, VOCABULARY - 1u);
-    results[sequence * 4u] = token;
-    results[sequence * 4u + 1u] = RUNNING;
-    results[sequence * 4u + 2u] = isFinite[0];
-    counts[sequence * VOCABULARY + token] += 1u;
+    results[result] = token;
+    results[result + 1u] = RUNNING;
+    results[result + 2u] = isFinite[0];
+    counts[slot * VOCABULARY + token] += 1u;
   }
 }

@@ -26,15 +26,16 @@ export async function measureDecode(
 ): Promise<DecodeMeasurement[]> {
   const all: DecodeMeasurement[] = [];
   await readPrompt(runner, depth, count + 1);
-  runner.copyState(LIVE_SLOT, SAVED_SLOT);
-  const last = { tokens: [0], position: depth, slot: LIVE_SLOT, blocks: allBlocks(runner) };
+  const savedSlot = runner.limits.maxSequences;
+  runner.copyState(LIVE_SLOT, savedSlot);
+  const last = { tokens: [0], position: depth, slot: LIVE_SLOT, blocks: allBlocks(runner), sample: true };
   for (let i = 0; i <= repeats; i++) {
-    runner.setSampling({ ...GREEDY, maxTokens: count + 1 }, []);
-    runner.copyState(SAVED_SLOT, LIVE_SLOT);
-    await runner.prefill(last, { sample: true });
+    runner.setSampling(LIVE_SLOT, { ...GREEDY, maxTokens: count + 1 }, []);
+    runner.copyState(savedSlot, LIVE_SLOT);
+    await runner.prefill([last]);
     const { readbacks = 0 } = runner;
     const start = performance.now();
-    await drawTokens(runner, count);
+    await drawTokens(runner, depth + 1, count);
     all.push({ ms: performance.now() - start, readbacks: (runner.readbacks ?? 0) - readbacks });
   }
   return all.slice(1);
@@ -47,7 +48,6 @@ export function quantile(values: readonly number[], q: number): number {
 }
 
 const LIVE_SLOT = 0;
-const SAVED_SLOT = 1;
 
 /** As many as the engine submits before the first has answered. */
 const STEPS_IN_FLIGHT = 2;
@@ -65,24 +65,27 @@ const GREEDY: Omit<ResolvedSampling, "maxTokens"> = {
   stopIds: [],
 };
 
-export const allBlocks = (runner: Runner) => Array.from({ length: runner.limits.blocks }, (_, i) => i);
+/** Blocks of one sequence that fills the context. */
+export const allBlocks = ({ limits }: Runner) =>
+  Array.from({ length: Math.ceil(limits.maxContext / limits.blockTokens) }, (_, i) => i);
 
 async function readPrompt(runner: Runner, length: number, maxTokens: number): Promise<void> {
   const { maxBatchTokens, vocabularySize } = runner.limits;
-  runner.setSampling({ ...GREEDY, maxTokens }, []);
+  runner.setSampling(LIVE_SLOT, { ...GREEDY, maxTokens }, []);
   const prompt = variedTokens(length, vocabularySize);
   for (let position = 0; position < length; position += maxBatchTokens) {
     const tokens = prompt.slice(position, position + maxBatchTokens);
-    const step = { tokens, position, slot: LIVE_SLOT, blocks: allBlocks(runner) };
-    await runner.prefill(step, { sample: position + tokens.length === length });
+    const sample = position + tokens.length === length;
+    await runner.prefill([{ tokens, position, slot: LIVE_SLOT, blocks: allBlocks(runner), sample }]);
   }
 }
 
-async function drawTokens(runner: Runner, count: number): Promise<void> {
-  const inFlight: Promise<Sampled | undefined>[] = [];
+async function drawTokens(runner: Runner, position: number, count: number): Promise<void> {
+  const inFlight: Promise<readonly (Sampled | undefined)[]>[] = [];
+  const blocks = allBlocks(runner);
   for (let submitted = 0, drawn = 0; drawn < count; drawn++) {
     while (submitted < count && inFlight.length < STEPS_IN_FLIGHT) {
-      inFlight.push(runner.decode());
+      inFlight.push(runner.decode([{ slot: LIVE_SLOT, position: position + submitted, blocks }]));
       submitted++;
     }
     await inFlight.shift();

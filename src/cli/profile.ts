@@ -18,7 +18,7 @@ export async function profileSteps(
   // The first run of each pays for memory that nobody has touched.
   await runner.profile("prefill", step);
   const prefill = byKernel(await runner.profile("prefill", step));
-  await runner.prefill(step, { sample: true });
+  await runner.prefill([{ ...step, sample: true }]);
   await runner.profile("decode");
   const decode = byKernel(await runner.profile("decode"));
   return [

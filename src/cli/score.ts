@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import { InvalidRequestError } from "../errors.ts";
 import type { Scores } from "../runner/model-runner.ts";
+import { allBlocks } from "./measure.ts";
 import { type OpenedRunner, withModel, withRunner } from "./open-runner.ts";
 import { type ModelOptions, modelOptions } from "./options.ts";
 import { readTokens } from "./token-file.ts";
@@ -65,7 +66,7 @@ async function score(options: ScoreOptions): Promise<void> {
 
 /** Scores in parts of some rows each: the logits, and layer by layer what passed between the layers. */
 async function scoreTokens(runner: OpenedRunner["runner"], tokens: readonly number[], trace: boolean) {
-  const blocks = Array.from({ length: runner.limits.blocks }, (_, i) => i);
+  const blocks = allBlocks(runner);
   const steps: Scores[] = [];
   for (let position = 0; position < tokens.length; position += ROWS_AT_ONCE) {
     const step = { tokens: tokens.slice(position, position + ROWS_AT_ONCE), position, slot: 0, blocks };

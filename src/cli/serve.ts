@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
-import { InvalidRequestError, LLMError } from "../errors.ts";
+import { InvalidRequestError } from "../errors.ts";
 import type { LLMServer } from "../server.ts";
 import { loadLLM } from "./load.ts";
 import { type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
@@ -62,12 +62,7 @@ async function serve(model = sproutFolder(), options: ServeOptions): Promise<voi
   // Nothing else needs the server's libraries.
   const { createServer } = await import("../server.ts");
   const keys = await apiKeys(options);
-  let load!: () => void;
-  // An address that is taken should be told before a model is loaded for minutes.
-  const isListening = new Promise<void>((resolve) => {
-    load = resolve;
-  });
-  const llm = isListening.then(() => loadLLM(model, { ...options, context: options.maxModelLen }));
+  const llm = loadLLM(model, { ...options, context: options.maxModelLen });
   const server = createServer(llm, {
     servedModelNames: options.servedModelName,
     strictModel: options.strictModel,
@@ -82,12 +77,7 @@ async function serve(model = sproutFolder(), options: ServeOptions): Promise<voi
   });
   const closed = closeOnSignal(server, options.shutdownTimeout * 1000);
   try {
-    const url = await server.listen(options).catch((error: Error) => {
-      throw new LLMError(
-        `Cannot listen on ${options.host}, port ${options.port}: ${error.message}. Try another --port.`,
-      );
-    });
-    load();
+    const url = await server.listen(options);
     console.error(`Listening on ${url}; the model is being loaded.`);
     await server.ready();
     const { info } = await llm;
@@ -98,9 +88,12 @@ async function serve(model = sproutFolder(), options: ServeOptions): Promise<voi
       console.error("Anybody who reaches this address can use it; --api-key asks for a key.");
     }
     await closed;
-    await (await llm).dispose();
   } finally {
     await server.close({ timeoutMs: 0 });
+    await llm.then(
+      (loaded) => loaded.dispose(),
+      () => {},
+    );
   }
 }
 
@@ -109,8 +102,7 @@ function closeOnSignal(server: LLMServer, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     let isSecond = false;
     const stop = () => {
-      // While the model is being loaded, nobody waits for an answer.
-      if (isSecond || server.state === "loading") process.exit(130);
+      if (isSecond) process.exit(130);
       isSecond = true;
       console.error("Stopping: no further requests are taken.");
       server.close({ timeoutMs }).then(resolve, reject);

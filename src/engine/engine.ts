@@ -1,7 +1,9 @@
-import { ContextLengthError, InvalidRequestError, NumericalError } from "../errors.ts";
-import { PrefixCache } from "./prefix-cache.ts";
-import type { ResolvedSampling, Runner, Sampled } from "./runner.ts";
-import { Turnstile } from "./turnstile.ts";
+import { ContextLengthError, InvalidRequestError, invariant, NumericalError } from "../errors.ts";
+import { Pace } from "./pace.ts";
+import type { DecodeRow, ResolvedSampling, Runner, Sampled } from "./runner.ts";
+import { type QueueLimits, Scheduler } from "./scheduler.ts";
+import { Sequence } from "./sequence.ts";
+import { SequenceStates } from "./sequence-states.ts";
 
 export interface EngineRequest {
   readonly prompt: readonly number[];
@@ -11,6 +13,11 @@ export interface EngineRequest {
   readonly boundary?: number;
   /** Give the raw logits with each token. */
   readonly logits?: boolean;
+  /**
+   * Which tokens may come after the reply so far: a bit for each, the lowest of the first word for id 0; undefined for
+   * all. It is asked before each draw, so such a reply cannot be drawn ahead.
+   */
+  readonly mask?: (reply: readonly number[]) => Uint32Array<ArrayBuffer> | undefined;
   readonly signal?: AbortSignal;
 }
 
@@ -18,56 +25,113 @@ export type EngineEvent =
   | { readonly kind: "prefill"; readonly done: number; readonly total: number; readonly cached: number }
   | { readonly kind: "token"; readonly sampled: Sampled };
 
-/** Decode steps submitted before the first of them has answered, so that the device never waits for the host. */
+/** How much is going on, and counts since the start. */
+export interface EngineStats {
+  readonly running: number;
+  readonly waiting: number;
+  readonly waitingTokens: number;
+  /** Times that a request had to give up its state for another one. */
+  readonly preempted: number;
+  /** KV blocks: `used` by requests, `cached` for later ones. */
+  readonly blocks: { readonly used: number; readonly cached: number; readonly total: number };
+  /** Recurrent states kept for later requests. */
+  readonly snapshots: number;
+  /** Prompt tokens whose state was there, of all. */
+  readonly cachedTokens: { readonly hit: number; readonly queried: number };
+  readonly steps: { readonly prefill: number; readonly decode: number };
+  /** Tokens read in prefill steps, and drawn. */
+  readonly tokens: { readonly prompt: number; readonly reply: number };
+  /** Requests that were read again because something was not a number. */
+  readonly nanReplays: number;
+}
+
+/** Steps submitted before the first of them has answered, so that the device never waits for the host. */
 const STEPS_IN_FLIGHT = 2;
 
-const LIVE_SLOT = 0;
+const UNBOUNDED: QueueLimits = { maxWaiting: Number.POSITIVE_INFINITY, maxWaitingTokens: Number.POSITIVE_INFINITY };
 
-/** Turns requests into steps: one request at a time, going on from what the state already holds of its prompt. */
+interface Part {
+  readonly sequence: Sequence;
+  readonly epoch: number;
+  /** Position of the last token that the step reads. */
+  readonly last: number;
+}
+
+interface Step {
+  readonly kind: "prefill" | "decode";
+  readonly parts: readonly Part[];
+  readonly rows: number;
+  readonly results: Promise<readonly (Sampled | undefined)[]>;
+  readonly submittedMs: number;
+}
+
+/**
+ * Turns requests into steps, many requests in each: prompts in chunks, one token a step for each reply. What is drawn
+ * depends on a request's tokens and seed, and not on its company.
+ */
 export class Engine {
   readonly #runner: Runner;
-  readonly #cache: PrefixCache;
-  readonly #turnstile = new Turnstile();
-  /** One sequence owns all KV blocks. */
-  readonly #blocks: readonly number[];
+  readonly #states: SequenceStates;
+  readonly #scheduler: Scheduler;
+  readonly #pace: Pace;
+  readonly #inFlight: Step[] = [];
+  /** Rows of the step submitted last, if it was one of decoding: the next can go on from them ahead of its results. */
+  #batch: readonly Part[] | undefined;
+  #isRunning = false;
+  #arrivals = 0;
+  #settledMs = 0;
+  readonly #counts = { prefill: 0, decode: 0, prompt: 0, reply: 0, nanReplays: 0 };
 
-  constructor(runner: Runner) {
+  constructor(runner: Runner, queue: Partial<QueueLimits> = {}) {
     this.#runner = runner;
-    const { slots, blocks } = runner.limits;
-    this.#cache = new PrefixCache(Array.from({ length: slots - 1 }, (_, i) => i + 1));
-    this.#blocks = Array.from({ length: blocks }, (_, i) => i);
+    this.#states = new SequenceStates(runner);
+    this.#scheduler = new Scheduler(this.#states, runner.limits, { ...UNBOUNDED, ...queue });
+    this.#pace = new Pace(runner.limits.maxBatchTokens);
   }
 
   /**
    * Reads the prompt and draws tokens until one is the last. Ends early, without an error, when `signal` aborts or the
-   * caller leaves; the state then still is what its tokens say.
+   * caller leaves.
    *
-   * @throws ContextLengthError, InvalidRequestError for an empty prompt, NumericalError, DeviceLostError
+   * @throws ContextLengthError, InvalidRequestError for an empty prompt, QueueFullError, NumericalError, DeviceLostError
    */
   async *generate(request: EngineRequest): AsyncGenerator<EngineEvent, void, void> {
     this.#check(request.prompt);
-    let leave: () => void;
+    const { signal } = request;
+    if (signal?.aborted) return;
+    const sequence = new Sequence(request, this.#arrivals++, this.#runner.limits.maxContext);
+    this.#scheduler.enqueue(sequence);
+    const leave = () => this.#leave(sequence);
+    signal?.addEventListener("abort", leave);
+    void this.#run();
     try {
-      leave = await this.#turnstile.enter(request.signal);
-    } catch {
-      return;
-    }
-    try {
-      const first = yield* this.#prefill(request);
-      if (first) yield* this.#decode(request, first);
-    } catch (error) {
-      this.#cache.clear();
-      throw error;
+      yield* sequence.events;
     } finally {
+      signal?.removeEventListener("abort", leave);
       leave();
     }
   }
 
-  /** Forgets what is known of earlier prompts, once requests under way have ended. */
-  async clearCache(): Promise<void> {
-    const leave = await this.#turnstile.enter();
-    this.#cache.clear();
-    leave();
+  stats(): EngineStats {
+    const { running, waiting, preempted } = this.#scheduler;
+    const { prefill, decode, prompt, reply, nanReplays } = this.#counts;
+    return {
+      running: running.length,
+      waiting: waiting.length,
+      waitingTokens: waiting.reduce((sum, { tokens }) => sum + tokens.length, 0),
+      preempted,
+      blocks: this.#states.blocks,
+      snapshots: this.#states.snapshots,
+      cachedTokens: { ...this.#states.cached },
+      steps: { prefill, decode },
+      tokens: { prompt, reply },
+      nanReplays,
+    };
+  }
+
+  /** Forgets the states kept for later requests. */
+  clearCache(): void {
+    this.#states.clear();
   }
 
   /** The runner's device is gone, and every request fails. */
@@ -89,79 +153,204 @@ export class Engine {
     }
   }
 
-  /** Reads what the state lacks of the prompt. Gives the first token, or nothing when aborted. */
-  async *#prefill(request: EngineRequest): AsyncGenerator<EngineEvent, Sampled | undefined, void> {
-    const { prompt, boundary, signal } = request;
-    const { maxContext, maxBatchTokens } = this.#runner.limits;
-    const cached = this.#resume(prompt);
-    const total = prompt.length;
-    const maxTokens = Math.min(request.sampling.maxTokens, maxContext - total);
-    this.#runner.setSampling({ ...request.sampling, maxTokens }, prompt);
-
-    let done = cached;
-    while (!signal?.aborted) {
-      yield { kind: "prefill", done, total, cached };
-      if (signal?.aborted) return undefined;
-      const stop = boundary !== undefined && done < boundary ? boundary : total;
-      const end = Math.min(done + maxBatchTokens, stop, total);
-      const tokens = prompt.slice(done, end);
-      const step = { tokens, position: done, slot: LIVE_SLOT, blocks: this.#blocks };
-      const sampled = await this.#runner.prefill(step, { sample: end === total, logits: request.logits });
-      this.#cache.append(tokens);
-      done = end;
-      if (done === boundary) this.#keep();
-      if (done === total) return sampled;
-    }
-    return undefined;
-  }
-
-  async *#decode(request: EngineRequest, first: Sampled): AsyncGenerator<EngineEvent, void, void> {
-    const inFlight: Promise<Sampled | undefined>[] = [];
-    let current = first;
-    // A step that drew a token has read the one before it.
-    const accept = (sampled: Sampled) => {
-      this.#cache.append([current.token]);
-      current = sampled;
-    };
+  /** Submits steps and takes in their results until nobody wants anything. */
+  async #run(): Promise<void> {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    // Requests of the same moment share their first step.
+    await undefined;
     try {
       for (;;) {
-        while (!current.isLast && inFlight.length < STEPS_IN_FLIGHT) inFlight.push(this.#step(request));
-        if (!current.isFinite) {
-          throw new NumericalError(
-            "The model computed something that is not a number. Try dtype f32; if it stays, the checkpoint is damaged.",
-          );
-        }
-        yield { kind: "token", sampled: current };
-        if (current.isLast || request.signal?.aborted) return;
-        const next = await inFlight.shift();
-        if (!next) return;
-        accept(next);
+        while (this.#inFlight.length < STEPS_IN_FLIGHT && this.#submitNext()) {}
+        const step = this.#inFlight[0];
+        if (!step) break;
+        await this.#settle(step);
       }
+      const { running, waiting } = this.#scheduler;
+      invariant(running.length + waiting.length === 0, `nobody runs ${running.length + waiting.length} requests`);
+    } catch (error) {
+      this.#failAll(error);
     } finally {
-      // What was submitted runs to its end, and the state then holds it.
-      const rest = await Promise.allSettled(inFlight);
-      if (rest.some((step) => step.status === "rejected" || step.value?.isFinite === false)) this.#cache.clear();
-      else for (const { value } of rest as PromiseFulfilledResult<Sampled | undefined>[]) if (value) accept(value);
+      this.#isRunning = false;
     }
   }
 
-  #step({ logits }: EngineRequest): Promise<Sampled | undefined> {
-    const step = this.#runner.decode({ logits });
+  /** False where nothing can be submitted before a step in flight has answered. */
+  #submitNext(): boolean {
+    for (const sequence of this.#scheduler.admit()) this.#begin(sequence);
+    const decoding = this.#scheduler.decoding;
+    const isReading = this.#inFlight.some(({ kind }) => kind === "prefill");
+    if (!isReading && this.#scheduler.prefilling.length > 0) {
+      const room = this.#pace.chunk(decoding.length);
+      if (room > 0) return this.#submitPrefill(room);
+    }
+    return decoding.length > 0 && this.#submitDecode(decoding);
+  }
+
+  #begin(sequence: Sequence): void {
+    const { slot, sampling, request, reply } = sequence;
+    this.#runner.setSampling(slot, sampling, request.prompt, reply);
+    this.#reportPrefill(sequence, sequence.position);
+  }
+
+  #submitPrefill(room: number): boolean {
+    const chunks = this.#scheduler.chunks(room);
+    const steps = chunks.map(({ sequence, end }) => {
+      const { position, slot, blocks, tokens, request } = sequence;
+      const sample = end === tokens.length;
+      if (sample) this.#mask(sequence);
+      return { tokens: tokens.slice(position, end), position, slot, blocks, sample, logits: request.logits };
+    });
+    const results = this.#runner.prefill(steps);
+    this.#push(
+      "prefill",
+      chunks.map(({ sequence, end }) => part(sequence, end - 1)),
+      steps.reduce((sum, { tokens }) => sum + tokens.length, 0),
+      results,
+    );
+    this.#batch = undefined;
+    for (const { sequence, end } of chunks) {
+      this.#counts.prompt += end - sequence.position;
+      sequence.position = end;
+      if (sequence.cuts.includes(end)) this.#states.keep(sequence, end);
+    }
+    return true;
+  }
+
+  #submitDecode(decoding: readonly Sequence[]): boolean {
+    const isFresh = !this.#inFlight.some(({ kind }) => kind === "decode");
+    if (isFresh) this.#scheduler.makeRoom();
+    else if (!this.#canGoOn(decoding)) return false;
+    // Who was preempted has left.
+    const sequences = isFresh ? this.#scheduler.decoding : decoding;
+    if (sequences.length === 0) return this.#submitNext();
+    const rows = sequences.map((sequence): DecodeRow => {
+      const { slot, blocks, tokens, ahead, request } = sequence;
+      if (isFresh) this.#mask(sequence);
+      const position = tokens.length - 1 + ahead;
+      return { slot, blocks, position, token: isFresh ? tokens.at(-1) : undefined, logits: request.logits };
+    });
+    const parts = sequences.map((sequence, i) => part(sequence, rows[i].position));
+    this.#push("decode", parts, rows.length, this.#runner.decode(rows));
+    this.#batch = parts;
+    for (const sequence of sequences) sequence.ahead++;
+    return true;
+  }
+
+  /** Whether the next step can read tokens that the device has not told us yet. */
+  #canGoOn(decoding: readonly Sequence[]): boolean {
+    const batch = this.#batch;
+    const isSame =
+      batch?.length === decoding.length &&
+      batch.every(({ sequence, epoch }, i) => sequence === decoding[i] && sequence.epoch === epoch);
+    if (!isSame || decoding.some(({ request }) => request.mask)) return false;
+    if (decoding.every(({ mayEnd }) => mayEnd)) return false;
+    return decoding.every((sequence) => this.#states.grow(sequence, sequence.tokens.length + sequence.ahead));
+  }
+
+  #mask({ request, slot, reply }: Sequence): void {
+    if (request.mask) this.#runner.setMask(slot, request.mask(reply));
+  }
+
+  #push(kind: Step["kind"], parts: readonly Part[], rows: number, results: Step["results"]): void {
     // Failures are met where the step is awaited, which may be later.
-    step.catch(() => {});
-    return step;
+    results.catch(() => {});
+    this.#counts[kind]++;
+    this.#inFlight.push({ kind, parts, rows, results, submittedMs: performance.now() });
   }
 
-  /** Brings the state to the longest prefix of the prompt that it can have, and says how long that is. */
-  #resume(prompt: readonly number[]): number {
-    const { length, snapshot } = this.#cache.match(prompt);
-    if (snapshot !== undefined) this.#runner.copyState(snapshot, LIVE_SLOT);
-    this.#cache.cut(length);
-    return length;
+  /** Waits for the oldest step and hands its results to whose they are. */
+  async #settle({ kind, parts, rows, results, submittedMs }: Step): Promise<void> {
+    let sampled: readonly (Sampled | undefined)[];
+    try {
+      sampled = await results;
+    } catch (error) {
+      this.#inFlight.shift();
+      this.#batch = undefined;
+      // Nobody knows how far it came.
+      this.#states.clear();
+      if (this.#runner.isLost) return this.#failAll(error);
+      for (const { sequence, epoch } of parts) if (sequence.epoch === epoch) this.#fail(sequence, error);
+      return;
+    }
+    this.#inFlight.shift();
+    const now = performance.now();
+    this.#pace[kind === "prefill" ? "prefilled" : "decoded"](rows, now - Math.max(submittedMs, this.#settledMs));
+    this.#settledMs = now;
+    parts.forEach(({ sequence, epoch, last }, i) => {
+      if (sequence.epoch !== epoch) return;
+      if (kind === "decode") sequence.ahead--;
+      const result = sampled[i];
+      if (result) this.#accept(sequence, result, last);
+      else if (kind === "prefill") this.#reportPrefill(sequence, last + 1);
+      else invariant(sequence.isLeaving, `a reply ended unnoticed after ${last + 1} tokens`);
+      if (sequence.isLeaving && sequence.ahead === 0 && sequence.status === "decode") {
+        this.#scheduler.remove(sequence, true);
+      }
+    });
   }
 
-  #keep(): void {
-    const slot = this.#cache.snapshot();
-    if (slot !== undefined) this.#runner.copyState(LIVE_SLOT, slot);
+  #accept(sequence: Sequence, sampled: Sampled, last: number): void {
+    const { slot, position, isLast } = sampled;
+    invariant(
+      slot === sequence.slot && position === last && last === sequence.tokens.length - 1,
+      `token ${last} of slot ${sequence.slot} came from ${position} of slot ${slot}`,
+    );
+    if (!sampled.isFinite) {
+      this.#replay(sequence);
+      return;
+    }
+    if (sequence.status === "prefill") {
+      this.#states.verify(sequence);
+      this.#states.remember(sequence);
+      sequence.status = "decode";
+    }
+    sequence.tokens.push(sampled.token);
+    this.#counts.reply++;
+    sequence.events.push({ kind: "token", sampled });
+    if (!isLast) return;
+    sequence.events.close();
+    this.#scheduler.remove(sequence, true);
+  }
+
+  /** Something was not a number: once, the sequence is read again from the last state that was sound. */
+  #replay(sequence: Sequence): void {
+    if (sequence.hasReplayed || sequence.isLeaving) {
+      this.#fail(sequence, new NumericalError(NOT_A_NUMBER));
+      return;
+    }
+    sequence.hasReplayed = true;
+    this.#counts.nanReplays++;
+    this.#scheduler.requeue(sequence);
+  }
+
+  #reportPrefill({ events, tokens, promptLength, cached }: Sequence, done: number): void {
+    // A reply that has begun is not taken back.
+    if (tokens.length > promptLength) return;
+    events.push({ kind: "prefill", done, total: promptLength, cached });
+  }
+
+  /** The caller wants no more. What is on its way is waited for only where the state is worth keeping. */
+  #leave(sequence: Sequence): void {
+    sequence.events.cut();
+    if (sequence.status === "done" || sequence.isLeaving) return;
+    if (sequence.status !== "decode") this.#scheduler.remove(sequence);
+    else if (sequence.ahead === 0) this.#scheduler.remove(sequence, true);
+    else sequence.isLeaving = true;
+  }
+
+  #fail(sequence: Sequence, error: unknown): void {
+    sequence.events.close(error);
+    this.#scheduler.remove(sequence);
+  }
+
+  #failAll(error: unknown): void {
+    this.#batch = undefined;
+    for (const sequence of [...this.#scheduler.running, ...this.#scheduler.waiting]) this.#fail(sequence, error);
   }
 }
+
+const part = (sequence: Sequence, last: number): Part => ({ sequence, epoch: sequence.epoch, last });
+
+const NOT_A_NUMBER =
+  "The model computed something that is not a number, twice. Try dtype f32; if it stays, the checkpoint is damaged.";

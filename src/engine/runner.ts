@@ -3,10 +3,20 @@ export interface SequenceStep {
   readonly tokens: ArrayLike<number>;
   /** Tokens that its state holds already. */
   readonly position: number;
-  /** State slot. */
+  /** State slot: one of the live ones. */
   readonly slot: number;
   /** KV blocks, enough for position + tokens. */
   readonly blocks: ArrayLike<number>;
+  /** Draw the token that follows. */
+  readonly sample?: boolean;
+  /** Give the raw logits with what is drawn. */
+  readonly logits?: boolean;
+}
+
+/** One sequence of a decode step. */
+export interface DecodeRow extends Omit<SequenceStep, "tokens" | "sample"> {
+  /** The token to read. Undefined for the one that the step before drew for this row, and that may still be on its way. */
+  readonly token?: number;
 }
 
 /** Ids that can end one reply. */
@@ -38,14 +48,21 @@ export interface Sampled {
   readonly isFinite: boolean;
   /** The model's raw logits [V], where they were asked for. */
   readonly logits?: Float32Array;
+  /** Whose it is, as the device says: the state slot, and the position of the last token read. */
+  readonly slot: number;
+  readonly position: number;
 }
 
 export interface RunnerLimits {
   /** Tokens of a sequence. */
   readonly maxContext: number;
-  /** Tokens of one step. */
+  /** Tokens of one prefill step. */
   readonly maxBatchTokens: number;
-  /** Slots for recurrent state. */
+  /** Sequences under way at once: slots below this are live. */
+  readonly maxSequences: number;
+  /** Sequences of one prefill step. */
+  readonly maxPrefillSequences: number;
+  /** Slots for recurrent state, live and for copies. */
   readonly slots: number;
   readonly blockTokens: number;
   /** KV blocks in all. */
@@ -54,26 +71,33 @@ export interface RunnerLimits {
 }
 
 /**
- * Runs steps on a device. Steps run in the order of their calls. A `decode` returns before its step is done, so that the
- * next can be submitted meanwhile; a `prefill` has to be awaited first.
+ * Runs steps on a device. Whatever is called takes effect in the order of the calls, so a slot or a block can be given to
+ * another sequence as soon as the last step of its old one has been submitted.
  */
 export interface Runner {
   readonly limits: RunnerLimits;
   /** The device is gone for good: every step fails. */
   readonly isLost: boolean;
-  /** Sets how the sequence of the coming steps is sampled. `prompt` counts for the repetition penalty. */
-  setSampling(sampling: ResolvedSampling, prompt: ArrayLike<number>): void;
-  /** Reads tokens into the state. With `sample`, the token after them is drawn, and `decode` goes on from it. */
-  prefill(
-    step: SequenceStep,
-    options: { readonly sample: boolean; readonly logits?: boolean },
-  ): Promise<Sampled | undefined>;
   /**
-   * Draws the next token after the last drawn. Once a reply has ended, further steps change nothing and give undefined.
-   * `blocks` of the prefill must have room.
+   * Sets how the sequence in a slot is sampled. `prompt` counts for the repetition penalty. `reply` is what has been drawn
+   * already: counts, limits and random numbers go on after it.
    */
-  decode(options?: { readonly logits?: boolean }): Promise<Sampled | undefined>;
+  setSampling(slot: number, sampling: ResolvedSampling, prompt: ArrayLike<number>, reply?: ArrayLike<number>): void;
+  /**
+   * The tokens that the coming draws for a slot may give: a bit for each, the lowest of the first word for id 0; undefined
+   * for all. It stays until the next call, or until `setSampling`.
+   */
+  setMask(slot: number, mask: Uint32Array<ArrayBuffer> | undefined): void;
+  /** Reads tokens into the states of some sequences. Gives what was drawn for those with `sample`. */
+  prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]>;
+  /**
+   * Reads one token a row and draws the next. Rows without a `token` have to be the rows of the step before: then the
+   * call may be made before that step is done. A row whose reply has ended changes nothing and gives undefined.
+   */
+  decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]>;
   /** Copies a slot's recurrent state. */
   copyState(from: number, to: number): void;
+  /** Copies a KV block of every layer. */
+  copyBlock(from: number, to: number): void;
   dispose(): void;
 }

@@ -1,5 +1,5 @@
 import type { MemoryPlan } from "../api/types.ts";
-import type { ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } from "../engine/runner.ts";
+import type { DecodeRow, ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } from "../engine/runner.ts";
 import { invariant, LLMError } from "../errors.ts";
 import { forward, logits, type Trace } from "../models/qwen3-next/model.ts";
 import { ropeFrequencies, ropeRows } from "../models/qwen3-next/rope.ts";
@@ -35,26 +35,26 @@ export class ReferenceRunner implements Runner {
   readonly #weights: ModelWeights<HostWeight>;
   readonly #state: readonly HostLayerState[];
   readonly #ops: ReferenceOps;
-  readonly #sampler: ReferenceSampler;
-  /** Where the token drawn last goes; undefined when there is none, or it ended the reply. */
-  #next: SequenceStep | undefined;
+  /** One for each live slot. */
+  readonly #samplers: readonly ReferenceSampler[];
+  /** The token drawn last for a slot, unless it ended the reply. */
+  readonly #drawn = new Map<number, number>();
   #lastStep: Promise<unknown> = Promise.resolve();
   #isDisposed = false;
 
   private constructor(weights: ModelWeights<HostWeight>, options: LoadReferenceOptions) {
-    const { config, maxContext, maxBatchTokens, snapshots, usableVocabulary } = options;
-    const blocks = Math.ceil(maxContext / BLOCK_TOKENS);
-    const slots = 1 + snapshots;
-    const { vocabularySize } = config;
-    this.limits = { maxContext, maxBatchTokens, slots, blockTokens: BLOCK_TOKENS, blocks, vocabularySize };
+    const { config, usableVocabulary } = options;
+    this.limits = referenceLimits(options);
+    const { slots, blocks, maxSequences } = this.limits;
     this.#weights = weights;
     this.#state = config.layers.map(({ mixer }) =>
       mixer === "delta" ? hostRecurrentState(config.delta, slots) : hostKVCache(config.attention, blocks, BLOCK_TOKENS),
     );
     const rope = ropeFrequencies(config.rope);
     this.#ops = new ReferenceOps((position) => ropeRows(rope, position));
-    this.#sampler = new ReferenceSampler(vocabularySize, usableVocabulary);
-    this.memory = hostMemory(weights, this.#state, slots);
+    const sampler = () => new ReferenceSampler(config.vocabularySize, usableVocabulary);
+    this.#samplers = Array.from({ length: maxSequences }, sampler);
+    this.memory = hostMemory(weights, this.#state, this.limits);
   }
 
   /** Reads all weights into host memory as f32. */
@@ -69,28 +69,42 @@ export class ReferenceRunner implements Runner {
     return new ReferenceRunner(weights, options);
   }
 
-  setSampling(sampling: ResolvedSampling, prompt: ArrayLike<number>): void {
-    const ids = Array.from(prompt);
-    void this.#inOrder(() => this.#sampler.set(sampling, ids));
+  setSampling(
+    slot: number,
+    sampling: ResolvedSampling,
+    prompt: ArrayLike<number>,
+    reply: ArrayLike<number> = [],
+  ): void {
+    const [before, drawn] = [Array.from(prompt), Array.from(reply)];
+    void this.#inOrder(() => this.#samplers[slot].set(sampling, before, drawn));
   }
 
-  prefill(
-    step: SequenceStep,
-    options: { readonly sample: boolean; readonly logits?: boolean },
-  ): Promise<Sampled | undefined> {
+  setMask(slot: number, mask: Uint32Array | undefined): void {
+    const copy = mask?.slice();
+    void this.#inOrder(() => this.#samplers[slot].setMask(copy));
+  }
+
+  prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
     return this.#inOrder(async () => {
-      this.#next = undefined;
-      const hidden = await this.#forward(step);
-      return options.sample ? this.#draw(step, hidden.at(-1)!, options.logits) : undefined;
+      const all: (Sampled | undefined)[] = [];
+      for (const step of steps) {
+        const hidden = await this.#forward(step);
+        this.#drawn.delete(step.slot);
+        all.push(step.sample ? this.#draw(step, hidden.at(-1)!) : undefined);
+      }
+      return all;
     });
   }
 
-  decode(options?: { readonly logits?: boolean }): Promise<Sampled | undefined> {
+  decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]> {
     return this.#inOrder(async () => {
-      const step = this.#next;
-      if (!step) return undefined;
-      const hidden = await this.#forward(step);
-      return this.#draw(step, hidden[0], options?.logits);
+      const all: (Sampled | undefined)[] = [];
+      for (const row of rows) {
+        const token = row.token ?? this.#drawn.get(row.slot);
+        const step = token === undefined ? undefined : { ...row, tokens: [token] };
+        all.push(step && this.#draw(step, (await this.#forward(step))[0]));
+      }
+      return all;
     });
   }
 
@@ -127,6 +141,18 @@ export class ReferenceRunner implements Runner {
     });
   }
 
+  copyBlock(from: number, to: number): void {
+    void this.#inOrder(() => {
+      for (const state of this.#state) {
+        if (state.kind === "recurrent") continue;
+        for (const data of [state.keys, state.values]) {
+          const size = data.length / this.limits.blocks;
+          data.copyWithin(to * size, from * size, (from + 1) * size);
+        }
+      }
+    });
+  }
+
   dispose(): void {
     this.#isDisposed = true;
   }
@@ -147,12 +173,13 @@ export class ReferenceRunner implements Runner {
   }
 
   /** The token after the last row of `hidden`. */
-  #draw(step: SequenceStep, hidden: HostTensor, wantLogits = false): Sampled {
+  #draw({ slot, position, tokens, logits: wantLogits }: SequenceStep, hidden: HostTensor): Sampled {
     const last = { ...hidden, rows: 1, data: hidden.data.slice(-hidden.columns) };
     const scores = (logits(this.#ops, this.#weights, last) as HostTensor).data;
-    const sampled = this.#sampler.draw(scores);
-    const { token, isLast } = sampled;
-    this.#next = isLast ? undefined : { ...step, tokens: [token], position: step.position + step.tokens.length };
+    const drawn = this.#samplers[slot].draw(scores);
+    if (drawn.isLast) this.#drawn.delete(slot);
+    else this.#drawn.set(slot, drawn.token);
+    const sampled = { ...drawn, slot, position: position + tokens.length - 1 };
     return wantLogits ? { ...sampled, logits: scores } : sampled;
   }
 
@@ -188,14 +215,33 @@ function concat(parts: readonly HostTensor[]): Float32Array {
   return all;
 }
 
-function hostMemory(weights: ModelWeights<HostWeight>, states: readonly HostLayerState[], slots: number): MemoryPlan {
+function referenceLimits(options: LoadReferenceOptions): RunnerLimits {
+  const { config, maxContext, maxBatchTokens, snapshots, maxSequences = 1, cacheTokens = maxContext } = options;
+  return {
+    maxContext,
+    maxBatchTokens,
+    maxSequences,
+    maxPrefillSequences: Math.min(maxSequences, maxBatchTokens),
+    slots: maxSequences + snapshots,
+    blockTokens: BLOCK_TOKENS,
+    // One more than a whole context, to copy the end of a shared prefix into.
+    blocks: Math.ceil(Math.max(maxContext, cacheTokens) / BLOCK_TOKENS) + 1,
+    vocabularySize: config.vocabularySize,
+  };
+}
+
+function hostMemory(
+  weights: ModelWeights<HostWeight>,
+  states: readonly HostLayerState[],
+  { slots, maxSequences }: RunnerLimits,
+): MemoryPlan {
   const bytes = (arrays: readonly Float32Array[]) => arrays.reduce((sum, { byteLength }) => sum + byteLength, 0);
   const recurrent = bytes(states.flatMap((state) => (state.kind === "kv" ? [] : [state.conv, state.delta])));
   const parts = {
     weights: bytes(weightLeaves(weights).map(({ data }) => data)),
     kvCache: bytes(states.flatMap((state) => (state.kind === "kv" ? [state.keys, state.values] : []))),
-    recurrentState: recurrent / slots,
-    snapshots: (recurrent / slots) * (slots - 1),
+    recurrentState: (recurrent / slots) * maxSequences,
+    snapshots: (recurrent / slots) * (slots - maxSequences),
     scratch: 0,
     other: 0,
   };

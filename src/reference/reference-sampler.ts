@@ -9,6 +9,7 @@ export class ReferenceSampler {
   /** Ids from here on are padding and never drawn. */
   readonly #usable: number;
   #sampling: ResolvedSampling | undefined;
+  #mask: Uint32Array | undefined;
   #drawn = 0;
 
   constructor(vocabulary: number, usable: number) {
@@ -16,17 +17,26 @@ export class ReferenceSampler {
     this.#usable = usable;
   }
 
-  /** Sets the reply's parameters and forgets what was drawn before. */
-  set(sampling: ResolvedSampling, prompt: readonly number[]): void {
+  /** Sets the reply's parameters. `reply` is what has been drawn already. */
+  set(sampling: ResolvedSampling, prompt: readonly number[], reply: readonly number[] = []): void {
     this.#sampling = sampling;
-    this.#drawn = 0;
+    this.#mask = undefined;
+    this.#drawn = reply.length;
     this.#counts.fill(0);
     for (const id of prompt) this.#counts[id] = IN_PROMPT;
+    for (const id of reply) this.#counts[id]++;
   }
 
-  draw(logits: Float32Array): Sampled {
+  /** A bit for every token that may be drawn; undefined for all. */
+  setMask(mask: Uint32Array | undefined): void {
+    this.#mask = mask;
+  }
+
+  draw(logits: Float32Array): Omit<Sampled, "slot" | "position"> {
     const sampling = this.#sampling!;
     const processed = processLogits(logits.subarray(0, this.#usable), sampling, this.#counts);
+    const mask = this.#mask;
+    for (let id = 0; mask && id < processed.length; id++) if (!isSet(mask, id)) processed[id] = LOWEST;
     const token = sampleToken(processed, sampling, randomAt(sampling.seed, this.#drawn));
     this.#counts[token]++;
     this.#drawn++;
@@ -37,3 +47,8 @@ export class ReferenceSampler {
     };
   }
 }
+
+/** What a token gets that may not be drawn: finite, so that no sum of shares becomes NaN. */
+const LOWEST = -3e38;
+
+const isSet = (mask: Uint32Array, id: number): boolean => ((mask[id >> 5] >>> (id & 31)) & 1) === 1;

@@ -32,11 +32,15 @@ export const batchConstants = (limits: BatchLimits): Record<string, number> => (
   BLOCK: limits.blockTokens,
 });
 
-/** The batch as the device sees it, written by the host before a prefill and advanced by the sampler while decoding. */
+/**
+ * The batch as the device sees it, written by the host for a prefill and where a decode begins, and advanced by the sampler
+ * from one decode step to the next.
+ */
 export class BatchBuffer implements GpuBuffer {
   readonly kind = "buffer";
   readonly label = "batch";
   readonly sizeBytes: number;
+  /** What the host wrote last; of the block table, what the device holds. */
   readonly #words: Uint32Array<ArrayBuffer>;
 
   constructor(
@@ -47,8 +51,8 @@ export class BatchBuffer implements GpuBuffer {
     this.sizeBytes = this.#words.byteLength;
   }
 
-  /** Puts `sequences` into one batch, rows in order, and uploads it. */
-  write(queue: GPUQueue, sequences: readonly SequenceStep[]): void {
+  /** Puts `sequences` into one batch, rows in order, and uploads it. The first `draws` of them draw a token. */
+  write(queue: GPUQueue, sequences: readonly SequenceStep[], draws = sequences.length): void {
     const { limits } = this;
     const layout = batchLayout(limits);
     const words = this.#words;
@@ -57,13 +61,8 @@ export class BatchBuffer implements GpuBuffer {
     sequences.forEach((sequence, s) => {
       const count = sequence.tokens.length;
       invariant(count > 0 && row + count <= limits.maxTokens, `a batch of ${row + count} tokens`);
-      invariant(
-        sequence.blocks.length * limits.blockTokens >= sequence.position + count,
-        `${sequence.blocks.length} KV blocks for ${sequence.position + count} tokens`,
-      );
       words[layout.starts + s] = row;
       words[layout.slots + s] = sequence.slot;
-      words.set(sequence.blocks, layout.blocks + s * limits.maxBlocks);
       for (let i = 0; i < count; i++, row++) {
         words[layout.tokens + row] = sequence.tokens[i];
         words[layout.positions + row] = sequence.position + i;
@@ -73,6 +72,34 @@ export class BatchBuffer implements GpuBuffer {
     });
     words[0] = row;
     words[1] = sequences.length;
-    queue.writeBuffer(this.gpu!, 0, words);
+    words[2] = draws;
+    const parts = [
+      [0, layout.tokens + row],
+      [layout.positions, layout.positions + row],
+      [layout.sequences, layout.sequences + row],
+      [layout.starts, layout.starts + sequences.length + 1],
+      [layout.slots, layout.slots + sequences.length],
+    ];
+    for (const [from, to] of parts) this.#upload(queue, from, to);
+    this.writeBlocks(queue, sequences);
+  }
+
+  /** Lets sequences of the batch go on into further blocks; uploads what is new in the table. */
+  writeBlocks(queue: GPUQueue, sequences: readonly Pick<SequenceStep, "blocks">[]): void {
+    const { maxBlocks } = this.limits;
+    const table = batchLayout(this.limits).blocks;
+    sequences.forEach(({ blocks }, s) => {
+      const row = table + s * maxBlocks;
+      let from = 0;
+      while (from < blocks.length && this.#words[row + from] === blocks[from]) from++;
+      if (from === blocks.length) return;
+      invariant(blocks.length <= maxBlocks, `${blocks.length} KV blocks for a sequence`);
+      this.#words.set(Array.prototype.slice.call(blocks, from), row + from);
+      this.#upload(queue, row + from, row + blocks.length);
+    });
+  }
+
+  #upload(queue: GPUQueue, from: number, to: number): void {
+    queue.writeBuffer(this.gpu!, from * 4, this.#words, from, to - from);
   }
 }

@@ -6,15 +6,12 @@ import { CONV_RING, type GpuKVCache, type GpuRecurrentState } from "../ops/gpu/s
 export type GpuLayerState = GpuKVCache | SnapshotState;
 
 /**
- * A recurrent state whose slots beyond the live one are in buffers of their own: a copy within a buffer is not allowed,
+ * A recurrent state whose slots beyond the live ones are in buffers of their own: a copy within a buffer is not allowed,
  * and kernels should not be kept waiting by copies of what they do not use.
  */
 export interface SnapshotState extends GpuRecurrentState {
   readonly snapshots: Pick<GpuRecurrentState, "conv" | "delta">;
 }
-
-/** Slot 0 is live. */
-export const LIVE_SLOTS = 1;
 
 /** Bytes of what a layer keeps: of one KV block (keys and values), or of one slot. */
 export interface StateBytes {
@@ -58,8 +55,8 @@ export function layerStates(
     });
     return {
       kind: "recurrent",
-      ...slots("", LIVE_SLOTS),
-      snapshots: slots(" snapshots", limits.slots - LIVE_SLOTS),
+      ...slots("", limits.maxSequences),
+      snapshots: slots(" snapshots", limits.slots - limits.maxSequences),
     };
   });
 }

@@ -2,6 +2,7 @@ import type { MemoryPlan, Quantization } from "../api/types.ts";
 import type { RunnerLimits } from "../engine/runner.ts";
 import type { Device } from "../gpu/device.ts";
 import type { DeviceProfile } from "../gpu/profile.ts";
+import type { GpuBuffer } from "../gpu/resources.ts";
 import { planScratch } from "../gpu/scratch.ts";
 import type { ModelConfig } from "../models/qwen3-next/config.ts";
 import { ropeFrequencies } from "../models/qwen3-next/rope.ts";
@@ -10,7 +11,7 @@ import type { WeightSource } from "../weights/format.ts";
 import { planWeight, weightBuffers, weightBytes } from "../weights/load.ts";
 import { BatchBuffer, type BatchLimits, batchLayout } from "./batch-buffer.ts";
 import { type GpuLayerState, layerStates, type SnapshotState } from "./layer-states.ts";
-import { recordStep } from "./record-step.ts";
+import { recordStep, type StepSize } from "./record-step.ts";
 import { RopeTable } from "./rope-table.ts";
 import { Sampler } from "./sampler.ts";
 
@@ -22,8 +23,12 @@ export interface RunnerOptions {
   readonly maxContext: number;
   /** Tokens of one prefill step; scratch grows with it. */
   readonly maxBatchTokens: number;
-  /** Recurrent states to keep besides the live one. */
+  /** Recurrent states to keep besides the live ones. */
   readonly snapshots: number;
+  /** Sequences under way at once. Default 1. */
+  readonly maxSequences?: number;
+  /** Tokens that the KV cache holds in all. Default: one context. */
+  readonly cacheTokens?: number;
   /** Token ids that exist; rows of the embedding beyond are padding. */
   readonly usableVocabulary: number;
 }
@@ -35,42 +40,77 @@ export interface RunnerParts {
   readonly batch: BatchBuffer;
   readonly rope: RopeTable;
   readonly sampler: Sampler;
+  /** One KV block of every layer on its way from one place to another: a copy within a buffer is not allowed. */
+  readonly spareBlock: GpuBuffer;
 }
 
 /** Tokens in a KV block. */
 const BLOCK_TOKENS = 64;
 
+/** Sequences whose prompts one prefill step reads, at most. */
+const PREFILL_SEQUENCES = 8;
+
 export function runnerParts(options: RunnerOptions, device?: Device): RunnerParts {
   const { config, maxContext, maxBatchTokens } = options;
-  const blocks = Math.ceil(maxContext / BLOCK_TOKENS);
-  const limits: RunnerLimits = {
-    maxContext,
-    maxBatchTokens,
-    slots: 1 + options.snapshots,
-    blockTokens: BLOCK_TOKENS,
-    blocks,
-    vocabularySize: config.vocabularySize,
-  };
+  const limits = runnerLimits(options);
+  const { maxSequences } = limits;
   const batchLimits: BatchLimits = {
-    maxTokens: maxBatchTokens,
-    maxSequences: 1,
-    maxBlocks: blocks,
+    maxTokens: Math.max(maxBatchTokens, maxSequences),
+    maxSequences,
+    maxBlocks: Math.ceil(maxContext / BLOCK_TOKENS),
     blockTokens: BLOCK_TOKENS,
   };
   const rope = ropeFrequencies(config.rope);
   const ropeBytes = maxContext * config.rope.rotaryDim * 4;
+  const states = layerStates(config, options.kvFormat, limits, device);
+  const blockBytes = states.reduce((sum, s) => sum + (s.kind === "kv" ? s.keys.sizeBytes + s.values.sizeBytes : 0), 0);
+  const spareBytes = blockBytes / limits.blocks;
+  const spare = { kind: "buffer", label: "spare block", sizeBytes: spareBytes } as const;
   return {
     limits,
-    states: layerStates(config, options.kvFormat, limits, device),
+    states,
+    spareBlock: { ...spare, gpu: spareBytes > 0 ? device?.buffer(spare.label, spareBytes) : undefined },
     batch: new BatchBuffer(batchLimits, device?.buffer("batch", batchLayout(batchLimits).words * 4)),
     rope: new RopeTable(rope, maxContext, device?.buffer("rope", ropeBytes)),
     sampler: new Sampler({
       vocabulary: config.vocabularySize,
       usable: options.usableVocabulary,
-      maxSequences: 1,
+      maxSequences,
       device,
     }),
   };
+}
+
+export function runnerLimits(options: Omit<RunnerOptions, "kvFormat">): RunnerLimits {
+  const { config, maxContext, maxBatchTokens, maxSequences = 1, cacheTokens = maxContext } = options;
+  return {
+    maxContext,
+    maxBatchTokens,
+    maxSequences,
+    maxPrefillSequences: Math.min(maxSequences, PREFILL_SEQUENCES, maxBatchTokens),
+    slots: maxSequences + options.snapshots,
+    blockTokens: BLOCK_TOKENS,
+    // One more than a whole context, to copy the end of a shared prefix into.
+    blocks: Math.ceil(Math.max(maxContext, cacheTokens) / BLOCK_TOKENS) + 1,
+    vocabularySize: config.vocabularySize,
+  };
+}
+
+/** Sizes of the plans that read prompts; a step takes the smallest that holds it. */
+export function prefillSizes({ maxBatchTokens, maxPrefillSequences }: RunnerLimits): StepSize[] {
+  const rows = [...[64].filter((rows) => rows < maxBatchTokens), maxBatchTokens];
+  const sequences = [...new Set([1, maxPrefillSequences])];
+  return sequences.flatMap((sequences) => rows.map((rows) => ({ rows, sequences })));
+}
+
+/** Sizes of the plans that decode: powers of two. */
+export function decodeSizes({ maxSequences }: RunnerLimits): StepSize[] {
+  const sizes: StepSize[] = [];
+  for (let rows = 1; rows < 2 * maxSequences; rows *= 2) {
+    const sequences = Math.min(rows, maxSequences);
+    sizes.push({ rows: sequences, sequences });
+  }
+  return sizes;
 }
 
 /** Device memory that a runner will take, computed without a device: plans are recorded and their scratch laid out. */
@@ -92,9 +132,12 @@ export function planMemory(
   const parts = runnerParts(options);
   const recurrentBytes = (of: (state: SnapshotState) => Pick<SnapshotState, "conv" | "delta">) =>
     parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? 0 : of(s).conv.sizeBytes + of(s).delta.sizeBytes), 0);
-  const scratchOf = (kind: "sample" | "decode", rows: number) =>
-    planScratch(recordStep(kind, rows, planned, parts, profile).recorder.scratches).sizes;
-  const scratches = [scratchOf("sample", options.maxBatchTokens), scratchOf("decode", 1)];
+  const scratchOf = (kind: "sample" | "decode", size: StepSize) =>
+    planScratch(recordStep(kind, size, planned, parts, profile).recorder.scratches).sizes;
+  const scratches = [
+    ...prefillSizes(parts.limits).map((size) => scratchOf("sample", size)),
+    ...decodeSizes(parts.limits).map((size) => scratchOf("decode", size)),
+  ];
   const buffers = [
     ...unique.flatMap(weightBuffers),
     ...parts.states.flatMap((s) =>
@@ -102,6 +145,8 @@ export function planMemory(
     ),
     ...scratches.flat().map((sizeBytes) => ({ label: "scratch", sizeBytes })),
     parts.rope,
+    parts.sampler.counts,
+    parts.sampler.bias,
   ];
   const bytes = {
     weights: unique.reduce((sum, w) => sum + weightBytes(w), 0),
@@ -109,7 +154,7 @@ export function planMemory(
     recurrentState: recurrentBytes((state) => state),
     snapshots: recurrentBytes((state) => state.snapshots),
     scratch: Math.max(...scratches.map((sizes) => sizes.reduce((a, b) => a + b, 0))),
-    other: parts.rope.sizeBytes + parts.sampler.sizeBytes + parts.batch.sizeBytes,
+    other: parts.rope.sizeBytes + parts.sampler.sizeBytes + parts.batch.sizeBytes + parts.spareBlock.sizeBytes,
   };
   return { memory: { ...bytes, total: Object.values(bytes).reduce((a, b) => a + b, 0) }, buffers };
 }

@@ -1,5 +1,5 @@
 import type { MemoryPlan, Quantization } from "../api/types.ts";
-import type { ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } from "../engine/runner.ts";
+import type { DecodeRow, ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } from "../engine/runner.ts";
 import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
@@ -8,10 +8,16 @@ import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
 import { type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/weights.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { loadWeight, weightBytes } from "../weights/load.ts";
-import { LIVE_SLOTS } from "./layer-states.ts";
-import { planMemory, type RunnerOptions, type RunnerParts, runnerParts } from "./memory-plan.ts";
+import {
+  decodeSizes,
+  planMemory,
+  prefillSizes,
+  type RunnerOptions,
+  type RunnerParts,
+  runnerParts,
+} from "./memory-plan.ts";
 import { Readback } from "./readback.ts";
-import { type RecordedStep, recordStep, type StepKind } from "./record-step.ts";
+import { type RecordedStep, recordStep, type StepKind, type StepSize } from "./record-step.ts";
 import { Sampler } from "./sampler.ts";
 
 export interface LoadRunnerOptions extends RunnerOptions {
@@ -44,12 +50,14 @@ export class ModelRunner implements Runner {
   readonly #device: Device;
   readonly #weights: ModelWeights<GpuWeight>;
   readonly #parts: RunnerParts;
-  readonly #plans = new Map<string, Promise<CompiledStep>>();
+  readonly #plans = new Map<string, CompiledStep | Promise<CompiledStep>>();
   readonly #results: Readback;
   readonly #logits: Readback;
   readonly memory: MemoryPlan;
-  #decode: CompiledStep | undefined;
-  #position = 0;
+  /** Slots of the batch that the next decode step can go on from. */
+  #slots: readonly number[] = [];
+  /** Set while a plan is being compiled: ends when all calls made so far have been submitted. */
+  #delayed: Promise<void> | undefined;
 
   private constructor(device: Device, weights: ModelWeights<GpuWeight>, parts: RunnerParts, memory: MemoryPlan) {
     this.#device = device;
@@ -82,10 +90,13 @@ export class ModelRunner implements Runner {
     );
     const runner = new ModelRunner(device, weights, parts, memory);
     options.onCompile?.();
-    runner.#decode = await runner.#plan("decode", 1);
-    signal?.throwIfAborted();
-    await runner.#plan("sample", runner.#buckets.at(-1)!);
-    signal?.throwIfAborted();
+    const { limits } = parts;
+    const largest = prefillSizes({ ...limits, maxPrefillSequences: 1 }).at(-1)!;
+    const needed = [...decodeSizes(limits).map((size) => ["decode", size] as const), ["sample", largest] as const];
+    for (const [kind, size] of needed) {
+      await runner.#plan(kind, size);
+      signal?.throwIfAborted();
+    }
     device.check();
     return runner;
   }
@@ -98,9 +109,9 @@ export class ModelRunner implements Runner {
     return this.#device.lost !== undefined;
   }
 
-  /** Kernels of a decode step, in order. */
+  /** Kernels of a decode step for one sequence, in order. */
   get decodeKernels(): readonly string[] {
-    return this.#decode!.plan.kernels;
+    return this.#compiled("decode", decodeSizes(this.limits)[0]).plan.kernels;
   }
 
   /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
@@ -113,29 +124,54 @@ export class ModelRunner implements Runner {
     return this.#results.count + this.#logits.count;
   }
 
-  setSampling(sampling: ResolvedSampling, prompt: ArrayLike<number>): void {
+  setSampling(
+    slot: number,
+    sampling: ResolvedSampling,
+    prompt: ArrayLike<number>,
+    reply: ArrayLike<number> = [],
+  ): void {
     this.#device.check();
-    this.#parts.sampler.set(0, sampling, prompt);
+    this.#now(() => this.#parts.sampler.set(slot, sampling, prompt, reply));
   }
 
-  async prefill(
-    step: SequenceStep,
-    options: { readonly sample: boolean; readonly logits?: boolean },
-  ): Promise<Sampled | undefined> {
-    const compiled = await this.#prepare(step, options.sample ? "sample" : "prefill");
-    const encoder = this.#encode(compiled);
-    if (options.sample) return this.#submit(encoder, compiled, options.logits ?? false);
-    this.#device.queue.submit([encoder.finish()]);
-    await this.#settled(this.#device.queue.onSubmittedWorkDone());
-    return undefined;
+  setMask(slot: number, mask: Uint32Array<ArrayBuffer> | undefined): void {
+    this.#device.check();
+    this.#now(() => this.#parts.sampler.setMask(slot, mask));
   }
 
-  decode(options?: { readonly logits?: boolean }): Promise<Sampled | undefined> {
-    this.#device.check();
-    const compiled = this.#decode!;
-    const { rope } = this.#parts;
-    rope.fill(this.#device.queue, ++this.#position + 1);
-    return this.#submit(this.#encode(compiled), compiled, options?.logits ?? false);
+  async prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
+    // Those that draw come first in the batch.
+    const order = [...steps.keys()].sort((a, b) => Number(steps[b].sample ?? false) - Number(steps[a].sample ?? false));
+    const ordered = order.map((i) => steps[i]);
+    const drawing = ordered.filter(({ sample }) => sample);
+    const plan = this.#planFor(drawing.length > 0 ? "sample" : "prefill", ordered);
+    const drawn = await this.#inOrder(plan, async (compiled) => {
+      this.#writeBatch(ordered, drawing.length);
+      const encoder = this.#encode(compiled);
+      if (drawing.length > 0) return this.#submit(encoder, compiled, drawing);
+      this.#device.queue.submit([encoder.finish()]);
+      await this.#settled(this.#device.queue.onSubmittedWorkDone());
+      return [];
+    });
+    return steps.map((_, i) => drawn[order.indexOf(i)]);
+  }
+
+  decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]> {
+    const { limits, batch, rope } = this.#parts;
+    const size = decodeSizes(limits).find(({ sequences }) => sequences >= rows.length);
+    invariant(size && rows.length > 0, `a decode step of ${rows.length} rows`);
+    return this.#inOrder(this.#plan("decode", size), (compiled) => {
+      this.#device.check();
+      if (rows[0].token === undefined) {
+        const isSame = rows.length === this.#slots.length && rows.every(({ slot }, i) => slot === this.#slots[i]);
+        invariant(isSame, `a step of slots ${rows.map(({ slot }) => slot)} cannot go on from one of ${this.#slots}`);
+        batch.writeBlocks(this.#device.queue, rows);
+        rope.fill(this.#device.queue, 1 + Math.max(...rows.map(({ position }) => position)));
+      } else {
+        this.#writeBatch(rows.map((row) => ({ ...row, tokens: [row.token!] })));
+      }
+      return this.#submit(this.#encode(compiled), compiled, rows);
+    });
   }
 
   /** Logits of all rows of a step, and with `trace` all that passes between layers. Reads the tokens into the state. */
@@ -161,25 +197,42 @@ export class ModelRunner implements Runner {
 
   /** Nanoseconds on the device of every kernel of a step, in order. Moves the state as the step does. */
   async profile(kind: "decode" | "prefill", step?: SequenceStep): Promise<{ kernel: string; ns: number }[]> {
-    const compiled = step ? await this.#prepare(step, kind) : this.#decode!;
+    const compiled = step ? await this.#prepare(step, kind) : this.#compiled("decode", decodeSizes(this.limits)[0]);
     return profilePlan(this.#device.gpu, compiled.plan);
   }
 
   copyState(from: number, to: number): void {
-    const { states } = this.#parts;
-    const encoder = this.#device.gpu.createCommandEncoder({ label: "copy state" });
-    for (const state of states) {
-      if (state.kind === "kv") continue;
-      for (const part of ["conv", "delta"] as const) {
-        const slotBytes = state[part].sizeBytes / LIVE_SLOTS;
-        const at = (slot: number) =>
-          slot < LIVE_SLOTS
-            ? ([state[part].gpu!, slot * slotBytes] as const)
-            : ([state.snapshots[part].gpu!, (slot - LIVE_SLOTS) * slotBytes] as const);
-        encoder.copyBufferToBuffer(...at(from), ...at(to), slotBytes);
+    const { states, limits } = this.#parts;
+    const live = limits.maxSequences;
+    this.#copy((encoder) => {
+      for (const state of states) {
+        if (state.kind === "kv") continue;
+        for (const part of ["conv", "delta"] as const) {
+          const slotBytes = state[part].sizeBytes / live;
+          const at = (slot: number) =>
+            slot < live
+              ? ([state[part].gpu!, slot * slotBytes] as const)
+              : ([state.snapshots[part].gpu!, (slot - live) * slotBytes] as const);
+          encoder.copyBufferToBuffer(...at(from), ...at(to), slotBytes);
+        }
       }
-    }
-    this.#device.queue.submit([encoder.finish()]);
+    });
+  }
+
+  copyBlock(from: number, to: number): void {
+    const { states, limits, spareBlock } = this.#parts;
+    const caches = states.flatMap((state) => (state.kind === "kv" ? [state.keys, state.values] : []));
+    this.#copy((encoder) => {
+      for (const isComing of [false, true]) {
+        let at = 0;
+        for (const { gpu, sizeBytes } of caches) {
+          const bytes = sizeBytes / limits.blocks;
+          if (isComing) encoder.copyBufferToBuffer(spareBlock.gpu!, at, gpu!, to * bytes, bytes);
+          else encoder.copyBufferToBuffer(gpu!, from * bytes, spareBlock.gpu!, at, bytes);
+          at += bytes;
+        }
+      }
+    });
   }
 
   /** Bytes that are allocated now, which `memory` foretold. */
@@ -193,41 +246,84 @@ export class ModelRunner implements Runner {
     this.#device.dispose();
   }
 
-  /** Plans are recorded for so many rows; a step takes the smallest that holds it. */
-  get #buckets(): readonly number[] {
-    const { maxBatchTokens } = this.#parts.limits;
-    return [...[64].filter((rows) => rows < maxBatchTokens), maxBatchTokens];
-  }
-
+  /** Takes the steps' place in the order of calls, and compiles what they need. */
   async #prepare(step: SequenceStep, kind: StepKind): Promise<CompiledStep> {
-    this.#device.check();
-    const rows = step.tokens.length;
-    const { rope, batch, limits } = this.#parts;
-    const bucket = this.#buckets.find((size) => size >= rows);
-    invariant(bucket, `a step of ${rows} tokens, more than ${limits.maxBatchTokens}`);
-    const compiled = await this.#plan(kind, bucket);
-    this.#position = step.position + rows;
-    rope.fill(this.#device.queue, this.#position + 1);
-    batch.write(this.#device.queue, [step]);
+    const compiled = await this.#planFor(kind, [step]);
+    this.#writeBatch([step]);
     return compiled;
   }
 
-  #plan(kind: StepKind, rows: number): Promise<CompiledStep> {
-    const key = `${kind} ${rows}`;
-    let step = this.#plans.get(key);
-    if (!step) {
-      step = this.#compile(kind, rows);
-      step.catch(() => this.#plans.delete(key));
-      this.#plans.set(key, step);
-    }
-    return step;
+  #writeBatch(steps: readonly SequenceStep[], draws = steps.length): void {
+    this.#device.check();
+    const { rope, batch } = this.#parts;
+    rope.fill(this.#device.queue, 1 + Math.max(...steps.map(({ position, tokens }) => position + tokens.length)));
+    batch.write(this.#device.queue, steps, draws);
+    this.#slots = steps.slice(0, draws).map(({ slot }) => slot);
   }
 
-  async #compile(kind: StepKind, rows: number): Promise<CompiledStep> {
+  #planFor(kind: StepKind, steps: readonly SequenceStep[]): CompiledStep | Promise<CompiledStep> {
+    const { limits } = this.#parts;
+    const rows = steps.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    const size = prefillSizes(limits).find((size) => size.rows >= rows && size.sequences >= steps.length);
+    invariant(size, `a step of ${rows} tokens of ${steps.length} sequences, more than ${limits.maxBatchTokens}`);
+    return this.#plan(kind, size);
+  }
+
+  #plan(kind: StepKind, size: StepSize): CompiledStep | Promise<CompiledStep> {
+    const key = planKey(kind, size);
+    const known = this.#plans.get(key);
+    if (known) return known;
+    const compiling = this.#compile(kind, size);
+    this.#plans.set(key, compiling);
+    compiling.then(
+      (compiled) => this.#plans.set(key, compiled),
+      () => this.#plans.delete(key),
+    );
+    return compiling;
+  }
+
+  #compiled(kind: StepKind, size: StepSize): CompiledStep {
+    return this.#plans.get(planKey(kind, size)) as CompiledStep;
+  }
+
+  async #compile(kind: StepKind, size: StepSize): Promise<CompiledStep> {
     const { pipelines, arena, profile } = this.#device;
-    const recorded = recordStep(kind, rows, this.#weights, this.#parts, profile);
+    const recorded = recordStep(kind, size, this.#weights, this.#parts, profile);
     const plan = await this.#settled(Plan.compile(recorded.recorder, pipelines, arena));
     return { ...recorded, plan };
+  }
+
+  /** Submits at once, unless a plan is not there yet: then all later calls wait with it. */
+  #inOrder<P, T>(plan: P | Promise<P>, submit: (plan: P) => Promise<T>): Promise<T> {
+    if (!this.#delayed && !(plan instanceof Promise)) return submit(plan);
+    const submitted = Promise.resolve(this.#delayed)
+      .then(() => plan)
+      .then((ready) => ({ result: submit(ready) }));
+    const delayed = submitted
+      .then(
+        () => {},
+        () => {},
+      )
+      .then(() => {
+        if (this.#delayed === delayed) this.#delayed = undefined;
+      });
+    this.#delayed = delayed;
+    return submitted.then(({ result }) => result);
+  }
+
+  /** Does what needs no plan in its turn. */
+  #now(action: () => void): void {
+    if (!this.#delayed) action();
+    // A device that is lost meanwhile fails the steps.
+    else this.#inOrder(undefined, async () => action()).catch(() => {});
+  }
+
+  #copy(record: (encoder: GPUCommandEncoder) => void): void {
+    this.#now(() => {
+      const encoder = this.#device.gpu.createCommandEncoder({ label: "copy state" });
+      record(encoder);
+      this.#device.queue.submit([encoder.finish()]);
+    });
   }
 
   #encode({ plan }: CompiledStep): GPUCommandEncoder {
@@ -260,15 +356,27 @@ export class ModelRunner implements Runner {
     );
   }
 
-  /** Submits a step that samples, and reads its result back. */
-  async #submit(encoder: GPUCommandEncoder, step: CompiledStep, wantLogits: boolean): Promise<Sampled | undefined> {
-    const results = this.#results.copy(encoder, this.#parts.sampler.results.gpu!);
-    const logits = wantLogits ? this.#logits.copy(encoder, step.plan.bufferOf(step.logits as GpuTensor)) : undefined;
+  /** Submits a step whose first sequences draw, and reads their results back. */
+  async #submit(
+    encoder: GPUCommandEncoder,
+    step: CompiledStep,
+    drawing: readonly Pick<SequenceStep, "logits">[],
+  ): Promise<(Sampled | undefined)[]> {
+    const { sampler, limits } = this.#parts;
+    const results = this.#results.copy(encoder, sampler.results.gpu!);
+    const rowBytes = limits.vocabularySize * 4;
+    const scores = drawing.map(({ logits }, s) =>
+      logits ? this.#logits.copy(encoder, step.plan.bufferOf(step.logits!), s * rowBytes) : undefined,
+    );
     this.#device.queue.submit([encoder.finish()]);
-    const sampled = await this.#settled(this.#results.read(results, (bytes) => Sampler.parse(bytes, 0)));
-    if (!logits) return sampled;
-    const copy = await this.#settled(this.#logits.read(logits, (bytes) => new Float32Array(bytes.slice(0))));
-    return sampled && { ...sampled, logits: copy };
+    const reading = [
+      this.#results.read(results, (bytes) => drawing.map((_, s) => Sampler.parse(bytes, s))),
+      ...scores.map((staging) => staging && this.#logits.read(staging, (bytes) => new Float32Array(bytes.slice(0)))),
+    ] as const;
+    const [sampled, ...logits] = await this.#settled(Promise.all(reading));
+    return (sampled as (Sampled | undefined)[]).map(
+      (one, s) => one && (logits[s] ? { ...one, logits: logits[s] as Float32Array } : one),
+    );
   }
 
   /** What fails because the device is gone fails with `DeviceLostError`. */
@@ -283,3 +391,5 @@ export class ModelRunner implements Runner {
     }
   }
 }
+
+const planKey = (kind: StepKind, { rows, sequences }: StepSize) => `${kind} ${rows} × ${sequences}`;

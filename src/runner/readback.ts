@@ -13,10 +13,10 @@ export class Readback {
     this.#device = device;
   }
 
-  /** Copies the start of `source` with `encoder`; `read` its content once the encoder has been submitted. */
-  copy(encoder: GPUCommandEncoder, source: GPUBuffer): GPUBuffer {
+  /** Copies `source` from `offset` on with `encoder`; `read` its content once the encoder has been submitted. */
+  copy(encoder: GPUCommandEncoder, source: GPUBuffer, offset = 0): GPUBuffer {
     const staging = this.#free.pop() ?? this.#create();
-    encoder.copyBufferToBuffer(source, 0, staging, 0, this.sizeBytes);
+    encoder.copyBufferToBuffer(source, offset, staging, 0, this.sizeBytes);
     return staging;
   }
 

@@ -10,7 +10,7 @@ import { batchConstants } from "./batch-buffer.ts";
 import type { RunnerParts } from "./memory-plan.ts";
 
 /**
- * `prefill` only moves the state on; `sample` also draws a token after the last row; `decode` does so for one row a
+ * `prefill` only moves the state on; `sample` also draws tokens after the last rows of sequences; `decode` does so for one row a
  * sequence; `score` gives all rows' logits; `trace` also keeps what passes between layers; `routing` is a prefill that keeps the chosen experts.
  */
 export type StepKind = "prefill" | "sample" | "decode" | "score" | "trace" | "routing";
@@ -22,10 +22,17 @@ export interface RecordedStep {
   readonly experts: readonly GpuTensor[];
 }
 
-/** The model function, run once against a recorder for up to `rows` tokens. */
+export interface StepSize {
+  /** Tokens at most. */
+  readonly rows: number;
+  /** Sequences at most. */
+  readonly sequences: number;
+}
+
+/** The model function, run once against a recorder. */
 export function recordStep(
   kind: StepKind,
-  rows: number,
+  { rows, sequences }: StepSize,
   weights: ModelWeights<GpuWeight>,
   parts: RunnerParts,
   profile: DeviceProfile,
@@ -37,7 +44,7 @@ export function recordStep(
   const ops = isFused ? new DecodeOps(context) : new GpuOps(context);
   const batch = {
     maxTokens: rows,
-    maxSequences: batchBuffer.limits.maxSequences,
+    maxSequences: sequences,
     kind: kind === "decode" ? "decode" : "prefill",
   } as const;
 

@@ -7,34 +7,38 @@ import { processLogits } from "../kernels/sampling/process-logits.ts";
 import { sample } from "../kernels/sampling/sample.ts";
 import type { GpuContext } from "../ops/gpu/gpu-ops.ts";
 
-/** Words of one sequence's parameters; shaders/lib/sampling.wgsl reads them. */
+/** Words of one slot's parameters; shaders/lib/sampling.wgsl reads them. */
 const PARAM_WORDS = 32;
 const STOPS_AT = 16;
+const MASKED = 11;
 
-/** Words of one sequence's result: token, status, whether all logits were finite, from how many it was drawn. */
-const RESULT_WORDS = 4;
+/** Words of one result: token, status, whether all logits were finite, from how many it was drawn, slot, position. */
+const RESULT_WORDS = 8;
 
 const STATUS = { idle: 0, running: 1, last: 2 } as const;
 
 /** Draws tokens on the device, and moves the batch on to the token it drew. */
 export class Sampler {
   readonly params: GpuBuffer;
-  /** [sequence][token]: how often the reply holds it; the top bit says that the prompt does. */
+  /** [slot][token]: how often the reply holds it; the top bit says that the prompt does. */
   readonly counts: GpuBuffer;
-  /** [sequence][token]: added to its logit. */
+  /** [slot]: for every token what is added to its logit, then a bit for every token that may be drawn. */
   readonly bias: GpuBuffer;
+  /** [sequence of the batch] */
   readonly results: GpuBuffer;
   readonly #device: Device | undefined;
   readonly #vocabulary: number;
+  readonly #maxSequences: number;
   /** Ids from here on are padding rows of the embedding and never drawn. */
   readonly #usable: number;
-  /** Sequences whose bias holds nothing but the padding. */
+  /** Slots whose bias holds nothing but the padding. */
   readonly #plainBias = new Set<number>();
 
   constructor(options: { vocabulary: number; usable: number; maxSequences: number; device?: Device }) {
     const { vocabulary, maxSequences, device } = options;
     this.#device = device;
     this.#vocabulary = vocabulary;
+    this.#maxSequences = maxSequences;
     this.#usable = options.usable;
     const buffer = (label: string, words: number): GpuBuffer => {
       const sizeBytes = words * maxSequences * 4;
@@ -42,7 +46,7 @@ export class Sampler {
     };
     this.params = buffer("sampling", PARAM_WORDS);
     this.counts = buffer("token counts", vocabulary);
-    this.bias = buffer("logit bias", vocabulary);
+    this.bias = buffer("logit bias", vocabulary + Math.ceil(vocabulary / 32));
     this.results = buffer("sampled", RESULT_WORDS);
   }
 
@@ -50,14 +54,23 @@ export class Sampler {
     return [this.params, this.counts, this.bias, this.results].reduce((sum, b) => sum + b.sizeBytes, 0);
   }
 
-  /** Sets a sequence's parameters and forgets what it has drawn. */
-  set(sequence: number, sampling: ResolvedSampling, prompt: ArrayLike<number>): void {
+  /** Sets a slot's parameters. `reply` is what has been drawn already. */
+  set(slot: number, sampling: ResolvedSampling, prompt: ArrayLike<number>, reply: ArrayLike<number> = []): void {
     const queue = this.#device!.queue;
-    queue.writeBuffer(this.params.gpu!, sequence * PARAM_WORDS * 4, paramWords(sampling));
+    queue.writeBuffer(this.params.gpu!, slot * PARAM_WORDS * 4, paramWords(sampling, reply.length));
     const counts = new Uint32Array(this.#vocabulary);
     if (sampling.repetitionPenalty !== 1) for (let i = 0; i < prompt.length; i++) counts[prompt[i]] = 0x80000000;
-    queue.writeBuffer(this.counts.gpu!, sequence * counts.byteLength, counts);
-    this.#setBias(sequence, sampling.logitBias);
+    for (let i = 0; i < reply.length; i++) counts[reply[i]]++;
+    queue.writeBuffer(this.counts.gpu!, slot * counts.byteLength, counts);
+    this.#setBias(slot, sampling.logitBias);
+  }
+
+  /** Lets the coming draws of a slot give only tokens whose bit is set; undefined for all. */
+  setMask(slot: number, mask: Uint32Array<ArrayBuffer> | undefined): void {
+    const queue = this.#device!.queue;
+    const rowBytes = this.#rowBytes(this.bias);
+    if (mask) queue.writeBuffer(this.bias.gpu!, slot * rowBytes + this.#vocabulary * 4, mask);
+    queue.writeBuffer(this.params.gpu!, (slot * PARAM_WORDS + MASKED) * 4, new Uint32Array([mask ? 1 : 0]));
   }
 
   /** Records the drawing of one token for every row of logits [sequences, V]. */
@@ -70,7 +83,7 @@ export class Sampler {
     const partials = recorder.tensor("logit partials", logits.rows, groups * 4);
     const maxima = recorder.tensor("logit maxima", logits.rows, (groups * perGroup) / SEGMENT);
     processLogits(recorder, {
-      buffers: { logits, params, counts, bias, processed, partials, maxima },
+      buffers: { logits, params, counts, bias, processed, partials, maxima, batch },
       constants: { VOCABULARY, GROUPS: groups },
       grid: [groups, logits.rows],
     });
@@ -82,28 +95,32 @@ export class Sampler {
     advance(recorder, { buffers: { results, params, batchState: batch }, constants: {}, grid: [1] });
   }
 
-  /** Reads a sequence's result; undefined where its reply had ended before. */
+  /** Reads the result of one sequence of the batch; undefined where its reply had ended before. */
   static parse(bytes: ArrayBuffer, sequence: number): Sampled | undefined {
-    const [token, status, finite] = new Uint32Array(bytes, sequence * RESULT_WORDS * 4, RESULT_WORDS);
+    const [token, status, finite, , slot, position] = new Uint32Array(bytes, sequence * RESULT_WORDS * 4, RESULT_WORDS);
     if (status === STATUS.idle) return undefined;
-    return { token, isLast: status === STATUS.last, isFinite: finite === 1 };
+    return { token, isLast: status === STATUS.last, isFinite: finite === 1, slot, position };
   }
 
-  #setBias(sequence: number, logitBias: ReadonlyMap<number, number>): void {
-    if (logitBias.size === 0 && this.#plainBias.has(sequence)) return;
+  #rowBytes(buffer: GpuBuffer): number {
+    return buffer.sizeBytes / this.#maxSequences;
+  }
+
+  #setBias(slot: number, logitBias: ReadonlyMap<number, number>): void {
+    if (logitBias.size === 0 && this.#plainBias.has(slot)) return;
     const bias = new Float32Array(this.#vocabulary);
     bias.fill(NEVER, this.#usable);
     for (const [id, amount] of logitBias) if (id < this.#usable) bias[id] = amount;
-    this.#device!.queue.writeBuffer(this.bias.gpu!, sequence * bias.byteLength, bias);
-    if (logitBias.size === 0) this.#plainBias.add(sequence);
-    else this.#plainBias.delete(sequence);
+    this.#device!.queue.writeBuffer(this.bias.gpu!, slot * this.#rowBytes(this.bias), bias);
+    if (logitBias.size === 0) this.#plainBias.add(slot);
+    else this.#plainBias.delete(slot);
   }
 }
 
 /** Low enough that no logit comes back from it, and far from overflow. */
 const NEVER = -1e30;
 
-function paramWords(s: ResolvedSampling): Uint32Array<ArrayBuffer> {
+function paramWords(s: ResolvedSampling, drawn: number): Uint32Array<ArrayBuffer> {
   const words = new Uint32Array(PARAM_WORDS);
   const floats = new Float32Array(words.buffer);
   floats[0] = s.temperature;
@@ -114,8 +131,8 @@ function paramWords(s: ResolvedSampling): Uint32Array<ArrayBuffer> {
   floats[5] = s.frequencyPenalty;
   floats[6] = s.repetitionPenalty;
   words[7] = s.seed;
-  words[8] = 0; // drawn so far
-  words[9] = s.maxTokens; // left to draw
+  words[8] = drawn;
+  words[9] = s.maxTokens - drawn; // left to draw
   words[10] = s.stopIds.length;
   words.set(s.stopIds, STOPS_AT);
   return words;

@@ -47,8 +47,10 @@ describe("chat", () => {
     ];
     const warm = await llm.chat(messages, { temperature: 0, maxTokens: 20 }).finish();
     expect(warm.usage.cachedTokens).toBeGreaterThanOrEqual(first.usage.promptTokens);
-    // Another conversation in between takes the state away.
-    await llm.generate("Once upon a time", { temperature: 0, maxTokens: 3 }).finish();
+    // Other conversations in between take the state away.
+    for (const text of ["Once", "upon", "a time", "there", "was"]) {
+      await llm.generate(text, { temperature: 0, maxTokens: 3 }).finish();
+    }
     const cold = await llm.chat(messages, { temperature: 0, maxTokens: 20 }).finish();
     expect(cold.usage.cachedTokens).toBe(0);
     expect(warm.tokenIds).toEqual(cold.tokenIds);

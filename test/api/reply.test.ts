@@ -28,7 +28,7 @@ class ScriptedEngine {
     let drawn = 0;
     for (const token of [...tokenizer.encode(script), END]) {
       const isLast = ++drawn === sampling.maxTokens || sampling.stopIds.includes(token);
-      yield { kind: "token", sampled: { token, isLast, isFinite: true } };
+      yield { kind: "token", sampled: { token, isLast, isFinite: true, slot: 0, position: 0 } };
       if (isLast) return;
     }
   }

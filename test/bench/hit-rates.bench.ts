@@ -2,7 +2,8 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "vitest";
 import { ExpertSlots } from "../../src/paging/expert-slots.ts";
-import { allBlocks, openGpuModel } from "../support/gpu-model.ts";
+import { openGpuModel } from "../support/gpu-model.ts";
+import { allBlocks } from "../support/greedy.ts";
 
 const folder = process.env.SLUICE_SPROUT ?? "";
 const texts = join(folder, "heldout.jsonl");

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { Engine, type EngineRequest } from "../../src/engine/engine.ts";
 import type { ResolvedSampling } from "../../src/engine/runner.ts";
-import { ContextLengthError, InvalidRequestError, NumericalError } from "../../src/errors.ts";
-import { FakeRunner, nextToken } from "../support/fake-runner.ts";
+import { ContextLengthError, InvalidRequestError, NumericalError, QueueFullError } from "../../src/errors.ts";
+import { FakeModel, FakeRunner, type FakeRunnerOptions, VOCABULARY } from "../support/fake-runner.ts";
 import { GREEDY } from "../support/greedy.ts";
 import { random } from "../support/random.ts";
 
@@ -15,12 +15,14 @@ const sampling = (changes: Partial<ResolvedSampling> = {}): ResolvedSampling => 
 });
 
 /** What a request has to give: the tokens after its prompt, to the first stop or as many as there is room for. */
-function expectedReply(prompt: readonly number[], maxTokens: number): number[] {
-  const all = [...prompt];
-  while (all.length < prompt.length + maxTokens && (all.length === prompt.length || all.at(-1) !== STOP)) {
-    all.push(nextToken(all));
+function expectedReply({ prompt, sampling: s, mask }: EngineRequest, maxContext = 64): number[] {
+  const reply: number[] = [];
+  const model = new FakeModel(prompt);
+  const count = Math.min(s.maxTokens, maxContext - prompt.length);
+  while (reply.length < count && !s.stopIds.includes(reply.at(-1) ?? -1)) {
+    reply.push(model.next(s, mask?.(reply)));
   }
-  return all.slice(prompt.length);
+  return reply;
 }
 
 interface Reply {
@@ -45,55 +47,172 @@ async function collect(engine: Engine, request: EngineRequest, events = Number.P
   }
 }
 
+const tokensOf = (length: number, seed: number): number[] => {
+  const next = random(seed);
+  return Array.from({ length }, () => 11 + Math.floor(next() * (VOCABULARY - 11)));
+};
+
+/** All steps have ended, and nobody owns anything but what is kept for later. */
+async function settled(engine: Engine): Promise<void> {
+  while (engine.stats().running > 0) await new Promise((resolve) => setTimeout(resolve, 0));
+  expect(engine.stats()).toMatchObject({ running: 0, waiting: 0, blocks: { used: 0 } });
+  engine.clearCache();
+  expect(engine.stats()).toMatchObject({ snapshots: 0, blocks: { used: 0, cached: 0 } });
+}
+
 describe("Engine", () => {
-  it("gives what a fresh state would, after any aborts, errors and edits before", async () => {
-    let cachedInAll = 0;
-    for (let seed = 0; seed < 60; seed++) cachedInAll += await manyRequests(seed);
+  it.each([
+    ["alone", { maxSequences: 1 }, {}],
+    ["a few at a time", { maxSequences: 3, blocks: 60 }, {}],
+    ["in need of blocks", { maxSequences: 8, blocks: 24 }, {}],
+    ["without anything kept", { maxSequences: 4, slots: 4, blocks: 50 }, {}],
+    ["with steps that fail", { maxSequences: 4, blocks: 60 }, { fails: true }],
+  ] as const)("gives what a fresh state would: %s", async (_, options, trouble) => {
+    const sum = { hit: 0, preempted: 0, largest: 0 };
+    for (let seed = 0; seed < 12; seed++) {
+      const { stats, runner } = await manyRequests(seed, options, trouble);
+      sum.hit += stats.cachedTokens.hit;
+      sum.preempted += stats.preempted;
+      sum.largest = Math.max(sum.largest, runner.largestBatch);
+    }
     // Else the runs above would show nothing.
-    expect(cachedInAll).toBeGreaterThan(1000);
+    expect(sum.hit).toBeGreaterThan("slots" in options ? -1 : 400);
+    expect(sum.largest).toBeGreaterThanOrEqual(Math.min(3, options.maxSequences));
   });
 
-  it("runs one request at a time, in the order of their coming", async () => {
-    const engine = new Engine(new FakeRunner());
-    const prompts = [[1, 2, 3], [4], [1, 2, 9], [5, 5]];
-    const order: number[] = [];
+  it("never mixes 64 streams", { timeout: 60_000 }, async () => {
+    const runner = new FakeRunner({
+      ...{ maxSequences: 64, slots: 90, maxContext: 128, maxBatchTokens: 64, blocks: 700 },
+      // Long enough for prompts to be read meanwhile.
+      delay: (kind) => new Promise((resolve) => setTimeout(resolve, kind === "decode" ? 1 : 0)),
+    });
+    const engine = new Engine(runner);
+    const next = random(64);
+    const system = tokensOf(21, 1);
+    let streams = 0;
     await Promise.all(
-      prompts.map(async (prompt, i) => {
-        const reply = await collect(engine, { prompt, sampling: sampling({ maxTokens: 6 }) });
-        expect(reply.tokens).toEqual(expectedReply(prompt, 6));
-        order.push(i);
+      Array.from({ length: 64 }, async (_, stream) => {
+        let prompt = [...system, 11 + stream, ...tokensOf(6, stream)];
+        for (let turn = 0; turn < 6; turn++) {
+          for (let wait = Math.floor(next() * 4); wait > 0; wait--) await new Promise((r) => setTimeout(r, 0));
+          const request = { prompt, boundary: prompt.length - 2, sampling: sampling({ maxTokens: 40, stopIds: [] }) };
+          const isCut = next() < 0.2;
+          const reply = await collect(engine, request, isCut ? 1 + Math.floor(next() * 6) : undefined);
+          const expected = expectedReply(request, 128);
+          expect(reply.tokens).toEqual(isCut ? expected.slice(0, reply.tokens.length) : expected);
+          if (!isCut) streams++;
+          prompt = [...prompt, ...reply.tokens, 11 + stream, 12].slice(0, 80);
+        }
       }),
     );
-    expect(order).toEqual([0, 1, 2, 3]);
+    expect(streams).toBeGreaterThan(250);
+    expect(runner.largestBatch).toBeGreaterThan(16);
+    expect(engine.stats().steps.decode).toBeGreaterThan(100);
+    await settled(engine);
+  });
+
+  it("takes the state of the youngest where blocks run out, and goes on with it later as if nothing had been", async () => {
+    const engine = new Engine(new FakeRunner({ maxSequences: 4, blocks: 22 }));
+    const ended: number[] = [];
+    await Promise.all(
+      [1, 2, 3, 4].map(async (i) => {
+        const drawing = { temperature: 1, seed: i, frequencyPenalty: 1, stopIds: [], maxTokens: 40 };
+        const request = { prompt: tokensOf(6, i), sampling: sampling(drawing) };
+        expect((await collect(engine, request)).tokens).toEqual(expectedReply(request));
+        ended.push(i);
+      }),
+    );
+    expect(engine.stats().preempted).toBeGreaterThan(1);
+    expect(ended[0]).toBe(1);
+    await settled(engine);
   });
 
   it("submits ahead, and steps after the last token do nothing", async () => {
     const runner = new FakeRunner();
     const engine = new Engine(runner);
-    const prompt = [3, 1, 4, 1, 5];
-    const first = expectedReply(prompt, 1000);
-    expect(first.at(-1)).toBe(STOP);
-    expect((await collect(engine, { prompt, sampling: sampling() })).tokens).toEqual(first);
+    const first = { prompt: [3, 1, 4, 1, 6], sampling: sampling({ stopIds: [] }) };
+    const stop = expectedReply(first)[7];
+    const request = { ...first, sampling: sampling({ stopIds: [stop] }) };
+    const expected = expectedReply(request);
+    expect((await collect(engine, request)).tokens).toEqual(expected);
+    await settledRunner(runner);
     expect(runner.idleSteps).toBe(1);
     // The stop was drawn, but not read.
-    const goesOn = [...prompt, ...first, 2];
+    const goesOn = [...first.prompt, ...expected, 2];
     const reply = await collect(engine, { prompt: goesOn, sampling: sampling({ maxTokens: 1 }) });
-    expect(reply.cached).toBe(prompt.length + first.length - 1);
-    expect(reply.tokens).toEqual(expectedReply(goesOn, 1));
+    expect(reply.cached).toBe(goesOn.length - 2);
+    expect(reply.tokens).toEqual([new FakeModel(goesOn).next(sampling())]);
+    // Where it is known beforehand which is the last, nothing is submitted after it.
+    await collect(engine, { ...first, sampling: sampling({ stopIds: [], maxTokens: 9 }) });
+    expect(runner.idleSteps).toBe(1);
   });
 
   it("keeps the state at a boundary for prompts that part there", async () => {
-    const runner = new FakeRunner();
-    const engine = new Engine(runner);
+    const engine = new Engine(new FakeRunner());
     const system = [1, 2, 3, 4, 5, 6, 7];
     await collect(engine, { prompt: [...system, 8, 9], boundary: 7, sampling: sampling({ maxTokens: 4 }) });
-    const other = await collect(engine, {
-      prompt: [...system, 0, 0],
-      boundary: 7,
-      sampling: sampling({ maxTokens: 4 }),
+    const other = { prompt: [...system, 0, 0], boundary: 7, sampling: sampling({ maxTokens: 4 }) };
+    const reply = await collect(engine, other);
+    expect(reply.cached).toBe(7);
+    expect(reply.tokens).toEqual(expectedReply(other));
+  });
+
+  it("finds where prompts part, and keeps the state there from the second on", async () => {
+    const engine = new Engine(new FakeRunner({ slots: 12, blocks: 60 }));
+    const system = tokensOf(22, 5);
+    const cached: number[] = [];
+    for (let i = 0; i < 4; i++) {
+      const prompt = [...system, 60 + i, ...tokensOf(9, i)];
+      const request = { prompt, boundary: prompt.length - 2, sampling: sampling({ maxTokens: 3 }) };
+      const reply = await collect(engine, request);
+      expect(reply.tokens).toEqual(expectedReply(request));
+      cached.push(reply.cached);
+    }
+    expect(cached).toEqual([0, 0, 22, 22]);
+  });
+
+  it("does not keep what follows the boundary", async () => {
+    const engine = new Engine(new FakeRunner({ slots: 12, blocks: 60 }));
+    const prompt = tokensOf(40, 3);
+    const request = { prompt, boundary: 20, sampling: sampling({ maxTokens: 3 }) };
+    for (let i = 0; i < 3; i++) expect((await collect(engine, request)).cached).toBe(i === 0 ? 0 : 20);
+  });
+
+  it("reads long prompts between the tokens of others, and short ones before them", async () => {
+    const runner = new FakeRunner({
+      ...{ maxSequences: 4, maxContext: 1024, maxBatchTokens: 128, blocks: 1024, slots: 8 },
+      delay: () => new Promise((resolve) => setImmediate(resolve)),
     });
-    expect(other.cached).toBe(7);
-    expect(other.tokens).toEqual(expectedReply([...system, 0, 0], 4));
+    const engine = new Engine(runner);
+    const long = { prompt: tokensOf(1000, 1), sampling: sampling({ maxTokens: 2 }) };
+    const short = { prompt: tokensOf(20, 2), sampling: sampling({ stopIds: [], maxTokens: 200 }) };
+    const done: string[] = [];
+    const decoding = collect(engine, short).then((reply) => {
+      done.push("short");
+      return reply;
+    });
+    while (engine.stats().steps.decode < 5) await new Promise((resolve) => setImmediate(resolve));
+    const reading = collect(engine, long).then((reply) => {
+      done.push("long");
+      return reply;
+    });
+    const late = collect(engine, { prompt: tokensOf(30, 3), sampling: sampling({ maxTokens: 2 }) }).then(() => {
+      done.push("late");
+    });
+    expect((await decoding).tokens).toEqual(expectedReply(short, 1024));
+    expect((await reading).tokens).toEqual(expectedReply(long, 1024));
+    await late;
+    expect(done[0]).toBe("late");
+    // Tokens are drawn between the parts of the long prompt.
+    const kinds = runner.log.map(({ kind }) => kind[0]).join("");
+    expect(kinds.match(/d+p/g)!.length).toBeGreaterThan(5);
+  });
+
+  it("reads the prompts of several requests in one step", async () => {
+    const runner = new FakeRunner({ maxSequences: 3, maxBatchTokens: 32, blocks: 60 });
+    const engine = new Engine(runner);
+    await Promise.all([1, 2, 3].map((i) => collect(engine, { prompt: [i, 50], sampling: sampling({ maxTokens: 2 }) })));
+    expect(runner.log[0]).toEqual({ kind: "prefill", rows: 6, sequences: 3 });
   });
 
   it("fills the context and no more", async () => {
@@ -103,38 +222,96 @@ describe("Engine", () => {
     expect(tokens).toHaveLength(1);
     const short = await collect(engine, { prompt: [1], sampling: sampling({ stopIds: [] }) });
     expect(short.tokens).toHaveLength(11);
+    await settled(engine);
   });
 
-  it("ends without an error where the signal is aborted while it waits", async () => {
-    const engine = new Engine(new FakeRunner());
-    const first = engine.generate({ prompt: [1], sampling: sampling() });
+  it("asks for a mask before each draw", async () => {
+    const engine = new Engine(new FakeRunner({ maxSequences: 2, blocks: 40 }));
+    const request: EngineRequest = {
+      prompt: [1, 2, 3],
+      sampling: sampling({ maxTokens: 10, stopIds: [] }),
+      // Even after odd and odd after even, then anything.
+      mask: (reply) => {
+        if (reply.length >= 8) return undefined;
+        return new Uint32Array(Math.ceil(VOCABULARY / 32)).fill((reply.at(-1) ?? 1) % 2 ? 0x55555555 : 0xaaaaaaaa);
+      },
+    };
+    const free = { prompt: [9, 9], sampling: sampling({ maxTokens: 20, stopIds: [] }) };
+    const [masked, other] = await Promise.all([collect(engine, request), collect(engine, free)]);
+    expect(masked.tokens).toEqual(expectedReply(request));
+    expect(masked.tokens.slice(0, 8).map((token) => token % 2)).toEqual([0, 1, 0, 1, 0, 1, 0, 1]);
+    expect(other.tokens).toEqual(expectedReply(free));
+  });
+
+  it.each(["queue", "prefill", "decode"])("frees all at once where a request is aborted in %s", async (where) => {
+    const engine = new Engine(new FakeRunner({ delay: () => new Promise((resolve) => setTimeout(resolve, 1)) }));
+    const first = engine.generate({ prompt: tokensOf(20, 1), sampling: sampling({ stopIds: [] }) });
     await first.next();
     const controller = new AbortController();
-    const waiting = collect(engine, { prompt: [2], sampling: sampling(), signal: controller.signal });
-    const third = collect(engine, { prompt: [3], sampling: sampling({ maxTokens: 2 }) });
+    const request = { prompt: tokensOf(30, 2), sampling: sampling({ stopIds: [] }), signal: controller.signal };
+    const aborted = engine.generate(request);
+    const pending = aborted.next();
+    if (where !== "queue") {
+      await first.return();
+      const wanted = where === "prefill" ? "prefill" : "token";
+      for (let e = await pending; e.value?.kind !== wanted; ) e = await aborted.next();
+    }
     controller.abort();
-    expect(await waiting).toEqual({ tokens: [], cached: 0 });
-    await first.return();
-    expect((await third).tokens).toEqual(expectedReply([3], 2));
+    while (!(await aborted.next()).done) {}
+    if (where === "queue") expect(engine.stats().waiting).toBe(0);
+    const third = { prompt: [3], sampling: sampling({ maxTokens: 2 }) };
+    if (where === "queue") await first.return();
+    expect((await collect(engine, third)).tokens).toEqual(expectedReply(third));
+    await settled(engine);
   });
 
-  it("waits for all steps under way before the next request, even when one fails", async () => {
+  it("refuses more than may wait, and says how many do", async () => {
+    const engine = new Engine(new FakeRunner(), { maxWaiting: 2, maxWaitingTokens: 20 });
+    const request = (length: number) => ({ prompt: tokensOf(length, 1), sampling: sampling({ maxTokens: 2 }) });
+    const accepted = [3, 3, 3].map((length) => collect(engine, request(length)));
+    const { error } = await collect(engine, request(3));
+    expect(error).toBeInstanceOf(QueueFullError);
+    expect((await Promise.all(accepted)).map(({ tokens }) => tokens.length)).toEqual([2, 2, 2]);
+    const long = [15, 15].map((length) => collect(engine, request(length)));
+    expect((await collect(engine, request(15))).error).toMatchObject({ waitingTokens: 15 });
+    await Promise.all(long);
+  });
+
+  it("fails only who was in a step that fails", async () => {
     let steps = 0;
     const runner = new FakeRunner({
+      maxSequences: 2,
+      blocks: 60,
       trouble: () => {
-        if (++steps === 3) throw new Error("third step");
+        if (++steps === 5) throw new Error("fifth step");
         return undefined;
       },
     });
     const engine = new Engine(runner);
-    const { error } = await collect(engine, { prompt: [1], sampling: sampling({ stopIds: [] }) });
-    expect((error as Error).message).toBe("third step");
-    expect(runner.running).toBe(0);
+    const requests = [1, 2, 3].map((i) => ({ prompt: [i], sampling: sampling({ stopIds: [], maxTokens: 10 }) }));
+    const replies = await Promise.all(requests.map((request) => collect(engine, request)));
+    expect(replies.map(({ error }) => (error as Error)?.message)).toEqual(["fifth step", "fifth step", undefined]);
+    expect(replies[2].tokens).toEqual(expectedReply(requests[2]));
+    await settled(engine);
+  });
+
+  it("fails everybody where the device is lost", async () => {
+    let steps = 0;
+    const runner: FakeRunner = new FakeRunner({
+      trouble: () => {
+        if (++steps < 3) return undefined;
+        runner.isLost = true;
+        throw new Error("lost");
+      },
+    });
+    const engine = new Engine(runner);
+    const replies = await Promise.all([1, 2].map((i) => collect(engine, { prompt: [i], sampling: sampling() })));
+    expect(replies.map(({ error }) => (error as Error)?.message)).toEqual(["lost", "lost"]);
   });
 
   it.each([
     ["an empty prompt", [], InvalidRequestError],
-    ["ids outside the vocabulary", [1, 11], InvalidRequestError],
+    ["ids outside the vocabulary", [1, VOCABULARY], InvalidRequestError],
     ["fractions", [1.5], InvalidRequestError],
     ["a prompt that fills the context", Array.from({ length: 64 }, () => 1), ContextLengthError],
   ])("refuses %s, and does not touch the state", async (_, prompt, kind) => {
@@ -144,69 +321,93 @@ describe("Engine", () => {
     expect((await collect(engine, { prompt: [1, 2, 3, 4], sampling: sampling({ maxTokens: 1 }) })).cached).toBe(3);
   });
 
-  it("does not go on from numbers that are none", async () => {
+  it("reads a request again, once, where something is not a number, and tells nobody", async () => {
     let steps = 0;
     const engine = new Engine(new FakeRunner({ trouble: () => (++steps === 4 ? "nan" : undefined) }));
-    const prompt = [1, 2];
-    const bad = await collect(engine, { prompt, sampling: sampling({ stopIds: [] }) });
-    expect(bad.error).toBeInstanceOf(NumericalError);
-    expect(bad.tokens).toHaveLength(3);
-    expect((await collect(engine, { prompt: [1, 2, 3], sampling: sampling() })).cached).toBe(0);
+    const request = { prompt: [1, 2], sampling: sampling({ stopIds: [], maxTokens: 12 }) };
+    expect((await collect(engine, request)).tokens).toEqual(expectedReply(request));
+    expect(engine.stats().nanReplays).toBe(1);
   });
 
-  it("forgets what a step under way has spoilt after the caller has left", async () => {
+  it("fails a request, and no other, that gives what is not a number twice", async () => {
     let steps = 0;
-    const engine = new Engine(new FakeRunner({ trouble: () => (++steps === 3 ? "nan" : undefined) }));
-    // Leaves at the first token, while two more steps are under way.
-    const { error } = await collect(engine, { prompt: [1, 2], sampling: sampling({ stopIds: [] }) }, 2);
-    expect(error).toBeUndefined();
-    expect((await collect(engine, { prompt: [1, 2, 3], sampling: sampling() })).cached).toBe(0);
+    const runner = new FakeRunner({ maxSequences: 2, blocks: 40, trouble: () => (++steps > 2 ? "nan" : undefined) });
+    const engine = new Engine(runner);
+    const request = (token: number) => ({ prompt: [token, 2], sampling: sampling({ stopIds: [], maxTokens: 12 }) });
+    const bad = await collect(engine, request(1));
+    expect(bad.error).toBeInstanceOf(NumericalError);
+    expect(bad.tokens).toEqual(expectedReply(request(1)).slice(0, bad.tokens.length));
+    steps = -1000;
+    // Nothing of it was kept.
+    expect(await collect(engine, request(1))).toEqual({ tokens: expectedReply(request(1)), cached: 0 });
+    await settled(engine);
+  });
+
+  it("does not grow over a thousand turns", { timeout: 60_000 }, async () => {
+    const runner = new FakeRunner({ maxSequences: 2, slots: 6, blocks: 40 });
+    const engine = new Engine(runner);
+    let prompt = [1];
+    for (let turn = 0; turn < 1000; turn++) {
+      const { tokens } = await collect(engine, {
+        prompt,
+        boundary: prompt.length - 1,
+        sampling: sampling({ maxTokens: 3 }),
+      });
+      prompt = prompt.length > 50 ? [turn % VOCABULARY] : [...prompt, ...tokens, turn % VOCABULARY];
+      const { snapshots, blocks } = engine.stats();
+      expect(snapshots).toBeLessThanOrEqual(4);
+      expect(blocks.used + blocks.cached).toBeLessThanOrEqual(40);
+    }
+    await settled(engine);
   });
 });
 
-/** Requests of a few conversations that are gone on with, edited, aborted, left, and met by errors. Gives tokens reused. */
-async function manyRequests(seed: number): Promise<number> {
+async function settledRunner(runner: FakeRunner): Promise<void> {
+  while (runner.running > 0) await new Promise((resolve) => setTimeout(resolve, 0));
+}
+
+/** Requests of a few conversations that are gone on with, edited, aborted, left, and met by errors. */
+async function manyRequests(seed: number, options: FakeRunnerOptions, { fails = false }: { fails?: boolean } = {}) {
   const next = random(seed);
   const below = (n: number) => Math.floor(next() * n);
-  const troubled = next() < 0.5;
   const runner = new FakeRunner({
-    slots: 1 + below(4),
+    slots: (options.maxSequences ?? 1) + below(5),
+    ...options,
     delay: async () => {
       for (let k = below(3); k > 0; k--) await Promise.resolve();
       if (next() < 0.02) await new Promise((resolve) => setTimeout(resolve, 0));
     },
     trouble: () => {
-      if (troubled && next() < 0.02) throw new Error("made up");
-      return troubled && next() < 0.01 ? "nan" : undefined;
+      if (fails && next() < 0.02) throw new Error("made up");
+      return fails && next() < 0.01 ? "nan" : undefined;
     },
   });
   const engine = new Engine(runner);
   const conversations: number[][] = [[]];
-  let cachedInAll = 0;
 
   const request = async () => {
     const earlier = conversations.at(-1 - below(Math.min(4, conversations.length)))!;
     const kept = earlier.slice(0, next() < 0.6 ? earlier.length : below(earlier.length));
-    const prompt = [...kept, ...Array.from({ length: 1 + below(5) }, () => below(11))].slice(0, 40);
+    const prompt = [...kept, ...Array.from({ length: 1 + below(5) }, () => below(VOCABULARY))].slice(0, 40);
     const controller = new AbortController();
     if (next() < 0.2) void new Promise((resolve) => setTimeout(resolve, 0)).then(() => controller.abort());
-    const maxTokens = 1 + below(12);
     const boundary = next() < 0.7 ? 1 + below(prompt.length + 2) : undefined;
     const events = next() < 0.3 ? 1 + below(8) : undefined;
-    const reply = await collect(
-      engine,
-      { prompt, boundary, sampling: sampling({ maxTokens }), signal: controller.signal },
-      events,
-    );
-    const expected = expectedReply(prompt, maxTokens);
+    const temperature = next() < 0.5 ? 1 : 0;
+    const drawing = { temperature, seed: below(1000), frequencyPenalty: below(2), maxTokens: 1 + below(20) };
+    const asked = { prompt, boundary, sampling: sampling(drawing), signal: controller.signal };
+    const reply = await collect(engine, asked, events);
+    const expected = expectedReply(asked);
     const isWhole = !reply.error && events === undefined && !controller.signal.aborted;
     expect(reply.tokens, `seed ${seed}`).toEqual(isWhole ? expected : expected.slice(0, reply.tokens.length));
     if (reply.error && !(reply.error instanceof NumericalError)) expect((reply.error as Error).message).toBe("made up");
     expect(reply.cached).toBeLessThan(prompt.length);
     conversations.push([...prompt, ...reply.tokens]);
-    cachedInAll += reply.cached;
   };
-  for (let round = 0; round < 12; round++) await Promise.all(Array.from({ length: 1 + below(3) }, request));
-  expect(runner.running).toBe(0);
-  return cachedInAll;
+  const width = 2 * (options.maxSequences ?? 1);
+  for (let round = 0; round < 12; round++) await Promise.all(Array.from({ length: 1 + below(width) }, request));
+  await settledRunner(runner);
+  const stats = engine.stats();
+  await settled(engine);
+  return { stats, runner };
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { ResolvedSampling, Runner } from "../../src/engine/runner.ts";
 import { expectClose } from "../support/compare.ts";
 import { readGolden } from "../support/golden.ts";
-import { GREEDY } from "../support/greedy.ts";
+import { allBlocks, GREEDY } from "../support/greedy.ts";
 import { fixtureFolder, openReferenceRunner } from "../support/reference-model.ts";
 
 describe.each(["qwen3-next-tiny", "qwen3.5-dense-tiny"])("%s", (fixture) => {
@@ -11,7 +11,7 @@ describe.each(["qwen3-next-tiny", "qwen3.5-dense-tiny"])("%s", (fixture) => {
     const runner = await open(fixture);
     expect(await reply(runner, GREEDY, golden.tokens)).toEqual(golden.greedy);
 
-    const scores = await runner.score({ tokens: golden.tokens, position: 0, slot: 0, blocks: blocks(runner) }, true);
+    const scores = await runner.score({ tokens: golden.tokens, position: 0, slot: 0, blocks: allBlocks(runner) }, true);
     expectClose(scores.logits, golden.logits, 1e-5, "logits");
     expect(scores.hidden.length).toBe(golden.hidden.length);
     for (const [i, hidden] of scores.hidden.entries()) expectClose(hidden, golden.hidden[i], 1e-5, `hidden ${i}`);
@@ -38,19 +38,19 @@ describe("ReferenceRunner", async () => {
       whole.slice(0, whole.indexOf(stop) + 1),
     );
     expect(await reply(runner, { ...GREEDY, maxTokens: 3 }, prompt)).toEqual(whole.slice(0, 3));
-    expect(await runner.decode()).toBeUndefined();
+    expect(await runner.decode([{ slot: 0, position: 22, blocks: allBlocks(runner) }])).toEqual([undefined]);
   });
 
   it("counts the prompt for the repetition penalty", async () => {
     const whole = await reply(runner, GREEDY, prompt);
-    runner.setSampling({ ...GREEDY, repetitionPenalty: 100 }, [...prompt, whole[0]]);
-    const sampled = await runner.prefill(step(runner, prompt), { sample: true });
+    runner.setSampling(0, { ...GREEDY, repetitionPenalty: 100 }, [...prompt, whole[0]]);
+    const [sampled] = await runner.prefill([{ ...step(runner, prompt), sample: true }]);
     expect(sampled?.token).not.toBe(whole[0]);
   });
 
   it("restores a copied state exactly", async () => {
     const [before, after] = [prompt.slice(0, 13), prompt.slice(13)];
-    await runner.prefill(step(runner, before), { sample: false });
+    await runner.prefill([step(runner, before)]);
     runner.copyState(0, 1);
     const rest = step(runner, after, before.length);
     const expected = await runner.score(rest, false);
@@ -63,11 +63,13 @@ describe("ReferenceRunner", async () => {
     const expected = await reply(runner, GREEDY, prompt);
     let turns = 0;
     const timer = setInterval(() => turns++, 0);
-    runner.setSampling({ ...GREEDY, maxTokens: 4 }, prompt);
-    const sampled = await Promise.all([
-      runner.prefill(step(runner, prompt), { sample: true, logits: true }),
-      ...Array.from({ length: 4 }, () => runner.decode()),
+    runner.setSampling(0, { ...GREEDY, maxTokens: 4 }, prompt);
+    const row = { slot: 0, blocks: allBlocks(runner) };
+    const steps = await Promise.all([
+      runner.prefill([{ ...step(runner, prompt), sample: true, logits: true }]),
+      ...Array.from({ length: 4 }, (_, i) => runner.decode([{ ...row, position: prompt.length + i }])),
     ]);
+    const sampled = steps.flat();
     clearInterval(timer);
     expect(sampled.map((s) => s?.token)).toEqual([...expected.slice(0, 4), undefined]);
     expect(sampled.map((s) => s?.isLast)).toEqual([false, false, false, true, undefined]);
@@ -81,7 +83,7 @@ describe("ReferenceRunner", async () => {
     expect(snapshots).toBe(recurrentState);
     expect(weights + kvCache + recurrentState + snapshots).toBe(total);
     disposed.dispose();
-    await expect(disposed.prefill(step(disposed, prompt), { sample: false })).rejects.toThrow("disposed");
+    await expect(disposed.prefill([step(disposed, prompt)])).rejects.toThrow("disposed");
   });
 
   it("rounds weights as it is asked to", async () => {
@@ -95,22 +97,21 @@ describe("ReferenceRunner", async () => {
 
 const open = (fixture: string, quantization?: "q4") => openReferenceRunner(fixtureFolder(fixture), { quantization });
 
-const blocks = (runner: Runner) => Array.from({ length: runner.limits.blocks }, (_, i) => i);
-
 const step = (runner: Runner, tokens: readonly number[], position = 0) => ({
   tokens,
   position,
   slot: 0,
-  blocks: blocks(runner),
+  blocks: allBlocks(runner),
 });
 
 async function reply(runner: Runner, sampling: ResolvedSampling, prompt: readonly number[]): Promise<number[]> {
-  runner.setSampling(sampling, prompt);
+  runner.setSampling(0, sampling, prompt);
   const ids: number[] = [];
-  let sampled = await runner.prefill(step(runner, prompt), { sample: true });
+  let [sampled] = await runner.prefill([{ ...step(runner, prompt), sample: true }]);
   while (sampled) {
     ids.push(sampled.token);
-    sampled = await runner.decode();
+    const position = prompt.length + ids.length - 1;
+    [sampled] = await runner.decode([{ slot: 0, position, blocks: allBlocks(runner) }]);
   }
   return ids;
 }

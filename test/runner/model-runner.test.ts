@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import type { ModelRunner } from "../../src/runner/model-runner.ts";
-import { allBlocks, openGpuModel } from "../support/gpu-model.ts";
-import { GREEDY } from "../support/greedy.ts";
+import { openGpuModel } from "../support/gpu-model.ts";
+import { allBlocks, GREEDY } from "../support/greedy.ts";
 import { ObservedPlatform } from "../support/observed-platform.ts";
 import { FIXTURES, fixtureFolder } from "../support/reference-model.ts";
 
@@ -69,11 +69,14 @@ describe("decode", () => {
   test("makes nothing, and reads back and submits once a step", async () => {
     const census = new Census();
     const runner = await openGpuModel(fixtureFolder("qwen3-next-tiny"), { platform: census.platform });
-    runner.setSampling({ ...GREEDY, maxTokens: 100 }, PROMPT);
-    await runner.prefill({ tokens: PROMPT, position: 0, slot: 0, blocks: allBlocks(runner) }, { sample: true });
+    runner.setSampling(0, { ...GREEDY, maxTokens: 100 }, PROMPT);
+    const blocks = allBlocks(runner);
+    await runner.prefill([{ tokens: PROMPT, position: 0, slot: 0, blocks, sample: true }]);
     census.reset();
     const readbacks = runner.readbacks;
-    for (let i = 0; i < 50; i++) expect(await runner.decode()).toBeDefined();
+    for (let i = 0; i < 50; i++) {
+      expect(await runner.decode([{ slot: 0, position: PROMPT.length + i, blocks }])).toEqual([expect.anything()]);
+    }
     expect(census).toMatchObject({ made: 0, mapped: 50, submitted: 50 });
     expect(runner.readbacks - readbacks).toBe(50);
 
@@ -111,14 +114,14 @@ describe.each([...FIXTURES.map(fixtureFolder), "demo/public/models/sprout"])("me
 /** Steps of all kinds and sizes that a chat takes. */
 async function useEveryStep(runner: ModelRunner): Promise<void> {
   const blocks = allBlocks(runner);
-  runner.setSampling(GREEDY, PROMPT);
+  runner.setSampling(0, GREEDY, PROMPT);
   let position = 0;
   for (const rows of [128, 5]) {
     for (const sample of [false, true]) {
       const tokens = Array.from({ length: rows }, (_, i) => i);
-      await runner.prefill({ tokens, position, slot: 0, blocks }, { sample, logits: true });
+      await runner.prefill([{ tokens, position, slot: 0, blocks, sample, logits: true }]);
       position += rows;
     }
   }
-  await runner.decode();
+  await runner.decode([{ slot: 0, position, blocks }]);
 }

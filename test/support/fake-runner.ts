@@ -1,113 +1,192 @@
 import { expect } from "vitest";
-import type { ResolvedSampling, Runner, Sampled, SequenceStep } from "../../src/engine/runner.ts";
+import type { DecodeRow, ResolvedSampling, Runner, Sampled, SequenceStep } from "../../src/engine/runner.ts";
 
 export interface FakeRunnerOptions {
   /** Called before every step; throws or gives "nan" to make it fail. */
   readonly trouble?: () => "nan" | undefined;
   /** Resolves when a step may run. */
-  readonly delay?: () => Promise<void>;
+  readonly delay?: (kind: "prefill" | "decode") => Promise<void>;
   readonly maxContext?: number;
   readonly maxBatchTokens?: number;
+  readonly maxSequences?: number;
   readonly slots?: number;
+  readonly blocks?: number;
 }
 
 const BLOCK_TOKENS = 4;
 
 /**
- * A runner whose states are lists of the tokens they have read. The token it draws depends on all of them, so that a
- * reply is right only if the state was; and it checks at every step that the state is what the step says.
+ * A model that is a hash of what is really in its states: each token read mixes the recurrent state with all of the KV
+ * cache before it, found through the block table, and nothing is ever cleared. So a reply is right only if every slot,
+ * block and row was; any mix-up gives other tokens.
  */
 export class FakeRunner implements Runner {
   readonly limits;
-  readonly isLost = false;
+  isLost = false;
   readonly #options: FakeRunnerOptions;
-  readonly #states: number[][];
-  #kv: number[] = [];
-  #sampling: ResolvedSampling | undefined;
-  /** Token to read next; undefined once the reply has ended. */
-  #pending: number | undefined;
-  #drawn = 0;
+  readonly #states: number[];
+  /** [block · BLOCK_TOKENS + position in it] */
+  readonly #kv: number[];
+  readonly #drawers: { sampling: ResolvedSampling; drawn: number; counts: number; mask?: Uint32Array }[] = [];
+  /** The rows that a decode step without tokens goes on from. */
+  #rows: { slot: number; position: number; token: number | undefined }[] = [];
+  /** Slots whose next tokens become NaN. */
+  readonly #trouble = new Set<number>();
   #last: Promise<unknown> = Promise.resolve();
   /** Tokens read by prefills. */
   prefilled = 0;
-  /** Decode steps that found their reply ended. */
+  /** Decode steps all of whose replies had ended. */
   idleSteps = 0;
+  steps = 0;
+  largestBatch = 0;
   running = 0;
+  /** Tokens of prefill steps, by how many replies were being drawn. */
+  readonly log: { kind: "prefill" | "decode"; rows: number; sequences: number }[] = [];
 
   constructor(options: FakeRunnerOptions = {}) {
-    const { maxContext = 64, maxBatchTokens = 5, slots = 3 } = options;
-    const blocks = Math.ceil(maxContext / BLOCK_TOKENS);
+    const { maxContext = 64, maxBatchTokens = 5, maxSequences = 1, slots = maxSequences + 2 } = options;
+    const blocks = options.blocks ?? Math.ceil(maxContext / BLOCK_TOKENS) + 1;
     this.#options = options;
-    this.limits = { maxContext, maxBatchTokens, slots, blockTokens: BLOCK_TOKENS, blocks, vocabularySize: VOCABULARY };
-    this.#states = Array.from({ length: slots }, () => [-1]);
+    const maxPrefillSequences = Math.min(maxSequences, 3);
+    this.limits = {
+      ...{ maxContext, maxBatchTokens, maxSequences, maxPrefillSequences },
+      ...{ slots, blockTokens: BLOCK_TOKENS, blocks, vocabularySize: VOCABULARY },
+    };
+    this.#states = Array.from({ length: slots }, (_, i) => mix(99, i));
+    this.#kv = Array.from({ length: blocks * BLOCK_TOKENS }, (_, i) => mix(98, i));
   }
 
-  setSampling(sampling: ResolvedSampling): void {
-    this.#later(() => {
-      this.#sampling = sampling;
-      this.#drawn = 0;
+  setSampling(
+    slot: number,
+    sampling: ResolvedSampling,
+    _prompt: ArrayLike<number>,
+    reply: ArrayLike<number> = [],
+  ): void {
+    const counts = countsOf(Array.from(reply));
+    const drawn = reply.length;
+    void this.#later(() => {
+      this.#drawers[slot] = { sampling, drawn, counts };
     });
   }
 
-  prefill(step: SequenceStep, { sample }: { sample: boolean }): Promise<Sampled | undefined> {
-    return this.#later(async () => {
-      const tokens = Array.from(step.tokens);
-      expect(tokens.length).toBeGreaterThan(0);
-      expect(tokens.length).toBeLessThanOrEqual(this.limits.maxBatchTokens);
-      expect(step.blocks.length * BLOCK_TOKENS).toBeGreaterThanOrEqual(step.position + tokens.length);
-      this.#pending = undefined;
-      const isSound = await this.#run(tokens, step.position);
-      this.prefilled += tokens.length;
-      return sample ? this.#draw(isSound) : undefined;
+  setMask(slot: number, mask: Uint32Array | undefined): void {
+    void this.#later(() => {
+      this.#drawers[slot].mask = mask;
     });
   }
 
-  decode(): Promise<Sampled | undefined> {
+  prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
+    const rows = steps.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    expect(rows).toBeLessThanOrEqual(this.limits.maxBatchTokens);
+    expect(steps.length).toBeLessThanOrEqual(this.limits.maxPrefillSequences);
+    const copies = steps.map((step) => ({ ...step, tokens: Array.from(step.tokens), blocks: Array.from(step.blocks) }));
+    this.log.push({ kind: "prefill", rows, sequences: steps.length });
     return this.#later(async () => {
-      if (this.#pending === undefined) {
-        this.idleSteps++;
-        return undefined;
-      }
-      return this.#draw(await this.#run([this.#pending], this.#kv.length));
+      await this.#begin("prefill", copies);
+      this.prefilled += rows;
+      const results = copies.map((step) => {
+        this.#read(step);
+        return step.sample ? this.#draw(step, step.position + step.tokens.length - 1) : undefined;
+      });
+      this.#rows = [];
+      return results;
+    });
+  }
+
+  decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]> {
+    expect(rows.length).toBeGreaterThan(0);
+    expect(rows.length).toBeLessThanOrEqual(this.limits.maxSequences);
+    const copies = rows.map((row) => ({ ...row, blocks: Array.from(row.blocks) }));
+    this.log.push({ kind: "decode", rows: rows.length, sequences: rows.length });
+    this.largestBatch = Math.max(this.largestBatch, rows.length);
+    return this.#later(async () => {
+      await this.#begin("decode", copies);
+      const isFresh = copies[0].token !== undefined;
+      expect(copies.every(({ token }) => (token !== undefined) === isFresh)).toBe(true);
+      if (isFresh) this.#rows = copies.map(({ slot, position, token }) => ({ slot, position, token }));
+      expect(this.#rows.map(({ slot }) => slot)).toEqual(copies.map(({ slot }) => slot));
+      if (this.#rows.every(({ token }) => token === undefined)) this.idleSteps++;
+      return copies.map((row, i) => {
+        const { token, position } = this.#rows[i];
+        if (token === undefined) return undefined;
+        expect(row.position).toBe(position);
+        this.#read({ ...row, tokens: [token] });
+        const sampled = this.#draw(row, position);
+        this.#rows[i] = { slot: row.slot, position: position + 1, token: sampled.isLast ? undefined : sampled.token };
+        return sampled;
+      });
     });
   }
 
   copyState(from: number, to: number): void {
-    this.#later(() => {
-      this.#states[to] = [...this.#states[from]];
+    void this.#later(() => {
+      this.#states[to] = this.#states[from];
+    });
+  }
+
+  copyBlock(from: number, to: number): void {
+    void this.#later(() => {
+      for (let i = 0; i < BLOCK_TOKENS; i++) this.#kv[to * BLOCK_TOKENS + i] = this.#kv[from * BLOCK_TOKENS + i];
     });
   }
 
   dispose(): void {}
 
-  async #run(tokens: readonly number[], position: number): Promise<boolean> {
-    await this.#options.delay?.();
-    let trouble: "nan" | undefined;
+  /** Lets time pass, and trouble come. */
+  async #begin(kind: "prefill" | "decode", steps: readonly Pick<SequenceStep, "slot" | "blocks">[]): Promise<void> {
+    this.steps++;
+    expect(new Set(steps.map(({ slot }) => slot)).size, "slots of a step").toBe(steps.length);
+    await this.#options.delay?.(kind);
     try {
-      trouble = this.#options.trouble?.();
+      if (this.#options.trouble?.() === "nan") this.#trouble.add(steps[0].slot);
     } catch (error) {
       // Nobody knows how far it came.
-      this.#states[0] = [-1];
-      this.#kv = [-1];
-      this.#pending = undefined;
+      for (const { slot } of steps) this.#states[slot] = mix(97, slot);
+      this.#rows = [];
       throw error;
     }
-    if (position === 0) this.#states[0] = [];
-    this.#kv.length = Math.min(this.#kv.length, position);
-    expect(this.#states[0], "tokens that the recurrent state has read").toEqual(this.#kv);
-    expect(this.#kv.length, "tokens before the step").toBe(position);
-    this.#states[0] = [...this.#states[0], ...tokens];
-    this.#kv.push(...tokens);
-    expect(this.#kv.length).toBeLessThanOrEqual(this.limits.maxContext);
-    return trouble !== "nan";
   }
 
-  #draw(isSound: boolean): Sampled {
-    const { stopIds, maxTokens } = this.#sampling!;
-    const token = nextToken(this.#states[0]);
-    const isLast = stopIds.includes(token) || ++this.#drawn >= maxTokens;
-    this.#pending = isLast ? undefined : token;
-    return { token, isLast, isFinite: isSound };
+  #at({ blocks }: Pick<SequenceStep, "blocks">, position: number): number {
+    if (position >= blocks.length * BLOCK_TOKENS) throw new Error(`no block for position ${position}`);
+    return blocks[Math.floor(position / BLOCK_TOKENS)] * BLOCK_TOKENS + (position % BLOCK_TOKENS);
+  }
+
+  #fold(step: Pick<SequenceStep, "blocks">, length: number): number {
+    let fold = 0;
+    for (let p = 0; p < length; p++) fold += weigh(this.#kv[this.#at(step, p)], p);
+    return fold;
+  }
+
+  #read(step: SequenceStep): void {
+    const { slot, position, tokens } = step;
+    expect(slot).toBeLessThan(this.limits.maxSequences);
+    expect(position + tokens.length).toBeLessThanOrEqual(this.limits.maxContext);
+    // A slot needs no clearing.
+    const isSpoilt = this.#trouble.delete(slot);
+    let fold = isSpoilt ? Number.NaN : this.#fold(step, position);
+    for (let i = 0; i < tokens.length; i++) {
+      const p = position + i;
+      const before = p === 0 ? START : this.#states[slot];
+      const after = readOne(before, fold, tokens[i], p);
+      this.#states[slot] = after;
+      this.#kv[this.#at(step, p)] = after;
+      fold += weigh(after, p);
+    }
+  }
+
+  #draw(step: Pick<SequenceStep, "slot" | "blocks">, position: number): Sampled {
+    const { slot } = step;
+    const drawer = this.#drawers[slot];
+    const state = this.#states[slot];
+    const fold = this.#fold(step, position + 1);
+    const isSound = Number.isFinite(state) && Number.isFinite(fold);
+    const { sampling, drawn, counts, mask } = drawer;
+    const token = isSound ? drawOne(state, fold, { sampling, drawn, counts, mask }) : 0;
+    drawer.drawn++;
+    drawer.counts += mix(5, token);
+    const isLast = sampling.stopIds.includes(token) || drawer.drawn >= sampling.maxTokens;
+    return { token, isLast, isFinite: isSound, slot, position };
   }
 
   /** Steps run in the order of their calls. */
@@ -119,11 +198,60 @@ export class FakeRunner implements Runner {
   }
 }
 
-const VOCABULARY = 11;
+export const VOCABULARY = 97;
 
-/** What comes after `tokens`. */
-export function nextToken(tokens: readonly number[]): number {
-  let hash = 7;
-  for (const token of tokens) hash = (Math.imul(hash, 31) + token + 1) >>> 0;
-  return ((hash ^ (hash >>> 7)) >>> 0) % VOCABULARY;
+const START = 7;
+
+/** What the runner has to give, token by token, after a prompt. */
+export class FakeModel {
+  #state = START;
+  #fold = 0;
+  #length = 0;
+  readonly #reply: number[] = [];
+
+  constructor(prompt: readonly number[]) {
+    for (const token of prompt) this.#read(token);
+  }
+
+  next(sampling: ResolvedSampling, mask?: Uint32Array): number {
+    const counts = countsOf(this.#reply);
+    const token = drawOne(this.#state, this.#fold, { sampling, drawn: this.#reply.length, counts, mask });
+    this.#reply.push(token);
+    this.#read(token);
+    return token;
+  }
+
+  #read(token: number): void {
+    this.#state = readOne(this.#state, this.#fold, token, this.#length);
+    this.#fold += weigh(this.#state, this.#length++);
+  }
+}
+
+interface Drawer {
+  readonly sampling: ResolvedSampling;
+  readonly drawn: number;
+  readonly counts: number;
+  readonly mask?: Uint32Array;
+}
+
+function drawOne(state: number, fold: number, { sampling, drawn, counts, mask }: Drawer): number {
+  let hash = mix(state, fold);
+  if (sampling.temperature > 0) hash = mix(hash, mix(sampling.seed, drawn));
+  if (sampling.frequencyPenalty !== 0) hash = mix(hash, counts);
+  let token = hash % VOCABULARY;
+  while (mask && ((mask[token >> 5] >>> (token & 31)) & 1) === 0) token = (token + 1) % VOCABULARY;
+  return token;
+}
+
+const countsOf = (reply: readonly number[]): number => reply.reduce((sum, token) => sum + mix(5, token), 0);
+
+const readOne = (state: number, fold: number, token: number, position: number): number =>
+  Number.isNaN(state) || Number.isNaN(fold) ? Number.NaN : mix(mix(state, fold), mix(token, position));
+
+const weigh = (value: number, position: number): number => (Number.isNaN(value) ? Number.NaN : mix(value, position));
+
+function mix(a: number, b: number): number {
+  let hash = Math.imul((a % 0x100000000) ^ 0x9e3779b9, 0x85ebca6b) + Math.imul(b % 0x100000000, 0xc2b2ae35);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return (hash ^ (hash >>> 13)) >>> 0;
 }

@@ -1,5 +1,4 @@
 import type { Quantization } from "../../src/api/types.ts";
-import type { Runner } from "../../src/engine/runner.ts";
 import { Device } from "../../src/gpu/device.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../src/models/qwen3-next/config.ts";
@@ -16,6 +15,8 @@ export interface GpuModelOptions {
   readonly maxContext?: number;
   readonly maxBatchTokens?: number;
   readonly snapshots?: number;
+  readonly maxSequences?: number;
+  readonly cacheTokens?: number;
   readonly withoutSubgroups?: boolean;
   /** Sees the device. */
   readonly platform?: ObservedPlatform;
@@ -45,6 +46,8 @@ export async function loadGpuModel(checkpoint: Checkpoint, options: GpuModelOpti
       maxContext: options.maxContext ?? 1024,
       maxBatchTokens: options.maxBatchTokens ?? 256,
       snapshots: options.snapshots ?? 1,
+      maxSequences: options.maxSequences,
+      cacheTokens: options.cacheTokens,
       usableVocabulary: config.vocabularySize,
     });
   } catch (error) {
@@ -52,6 +55,3 @@ export async function loadGpuModel(checkpoint: Checkpoint, options: GpuModelOpti
     throw error;
   }
 }
-
-/** The blocks of a runner with one sequence: all of them. */
-export const allBlocks = (runner: Runner): number[] => Array.from({ length: runner.limits.blocks }, (_, i) => i);

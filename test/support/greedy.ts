@@ -27,20 +27,24 @@ export async function greedyReply(
   prompt: readonly number[],
   { cuts = [], maxTokens = GREEDY.maxTokens }: GreedyOptions = {},
 ): Promise<number[]> {
-  runner.setSampling({ ...GREEDY, maxTokens }, prompt);
-  const blocks = Array.from({ length: runner.limits.blocks }, (_, i) => i);
+  runner.setSampling(0, { ...GREEDY, maxTokens }, prompt);
+  const blocks = allBlocks(runner);
   let sampled: Sampled | undefined;
   for (let position = 0; position < prompt.length; ) {
     const cut = cuts.find((length) => length > position) ?? prompt.length;
     const end = Math.min(cut, position + runner.limits.maxBatchTokens);
-    const step = { tokens: prompt.slice(position, end), position, slot: 0, blocks };
-    sampled = await runner.prefill(step, { sample: end === prompt.length });
+    const step = { tokens: prompt.slice(position, end), position, slot: 0, blocks, sample: end === prompt.length };
+    [sampled] = await runner.prefill([step]);
     position = end;
   }
   const reply: number[] = [];
   while (sampled) {
     reply.push(sampled.token);
-    sampled = await runner.decode();
+    [sampled] = await runner.decode([{ slot: 0, position: prompt.length + reply.length - 1, blocks }]);
   }
   return reply;
 }
+
+/** Blocks of one sequence that fills the context. */
+export const allBlocks = ({ limits }: Runner): number[] =>
+  Array.from({ length: Math.ceil(limits.maxContext / limits.blockTokens) }, (_, i) => i);

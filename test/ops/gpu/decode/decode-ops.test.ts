@@ -10,7 +10,7 @@ import { ModelRunner } from "../../../../src/runner/model-runner.ts";
 import { synthesizeWeight } from "../../../../src/runner/synthesize.ts";
 import type { WeightFormat } from "../../../../src/weights/format.ts";
 import { testAdapterName } from "../../../support/gpu.ts";
-import { GREEDY } from "../../../support/greedy.ts";
+import { allBlocks, GREEDY } from "../../../support/greedy.ts";
 import { TINY } from "../../../support/tiny-model.ts";
 
 /** Four layers, one of them attention, with heads that fill a subgroup's vectors. */
@@ -62,14 +62,11 @@ async function decode({ json, quantization, stored }: Case, profile: Partial<Dev
     usableVocabulary: config.vocabularySize,
     loadWeight: synthesizeWeight,
   });
-  const blocks = Array.from({ length: runner.limits.blocks }, (_, i) => i);
-  runner.setSampling(GREEDY, []);
-  const first = await runner.prefill(
-    { tokens: [5, 17, 3, 80, 9], position: 0, slot: 0, blocks },
-    { sample: true, logits: true },
-  );
+  const options = { slot: 0, blocks: allBlocks(runner), logits: true };
+  runner.setSampling(0, GREEDY, []);
+  const [first] = await runner.prefill([{ ...options, tokens: [5, 17, 3, 80, 9], position: 0, sample: true }]);
   const logits = [first!.logits!];
-  for (let i = 0; i < 9; i++) logits.push((await runner.decode({ logits: true }))!.logits!);
+  for (let i = 0; i < 9; i++) logits.push((await runner.decode([{ ...options, position: 5 + i }]))[0]!.logits!);
   const kernels = runner.decodeKernels;
   const isFusible = canFuse(device.profile);
   runner.dispose();

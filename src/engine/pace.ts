@@ -1,0 +1,73 @@
+/** Fewest tokens of a prompt that are worth a step of their own. */
+const MIN_CHUNK = 16;
+
+/** A chunk whose time nobody has seen yet. */
+const FIRST_CHUNK = 64;
+
+/** How much longer than the shortest a chunk may take, where even that takes longer than a decode step. */
+const TOLERANCE = 1.25;
+
+/** What one measurement counts against those before it. */
+const WEIGHT = 0.3;
+
+/**
+ * Shares a device between prompts and replies: while replies are being drawn, prompts get as much time as decode steps
+ * do, in chunks that take no longer than one such step where that can be. So a prompt, however long, at most doubles the
+ * time between two tokens. Step times are measured, never assumed.
+ */
+export class Pace {
+  readonly #maxChunk: number;
+  /** Milliseconds of a step, by its rows rounded up to a power of two. */
+  readonly #decodeMs = new Map<number, number>();
+  readonly #prefillMs = new Map<number, number>();
+  /** What prompts have had more than replies. */
+  #debtMs = 0;
+
+  constructor(maxChunk: number) {
+    this.#maxChunk = maxChunk;
+  }
+
+  /** Tokens that the next prefill step may read while `decoding` replies wait for it: 0 when it is the replies' turn. */
+  chunk(decoding: number): number {
+    if (decoding === 0) {
+      this.#debtMs = 0;
+      return this.#maxChunk;
+    }
+    if (this.#debtMs > 0) return 0;
+    const sizes = this.#sizes();
+    const shortest = this.#prefill(sizes[0]);
+    const limit = Math.max(this.#decodeMs.get(bucket(decoding)) ?? 0, TOLERANCE * shortest);
+    return sizes.findLast((size) => this.#prefill(size) <= limit) ?? sizes[0];
+  }
+
+  prefilled(rows: number, ms: number): void {
+    this.#debtMs += ms;
+    learn(this.#prefillMs, bucket(rows), ms);
+  }
+
+  decoded(rows: number, ms: number): void {
+    this.#debtMs = Math.max(0, this.#debtMs - ms);
+    learn(this.#decodeMs, bucket(rows), ms);
+  }
+
+  #sizes(): number[] {
+    const sizes: number[] = [];
+    for (let size = Math.min(MIN_CHUNK, this.#maxChunk); size < this.#maxChunk; size *= 2) sizes.push(size);
+    return [...sizes, this.#maxChunk];
+  }
+
+  /** Milliseconds for so many rows: in proportion to what is known of the next smaller or else the next larger step. */
+  #prefill(rows: number): number {
+    const known = [...this.#prefillMs.keys()].sort((a, b) => a - b);
+    const nearest = known.findLast((size) => size <= bucket(rows)) ?? known[0];
+    if (nearest === undefined) return rows <= FIRST_CHUNK ? 0 : Number.POSITIVE_INFINITY;
+    return (this.#prefillMs.get(nearest)! * bucket(rows)) / nearest;
+  }
+}
+
+const bucket = (rows: number): number => 2 ** Math.ceil(Math.log2(rows));
+
+function learn(times: Map<number, number>, key: number, ms: number): void {
+  const before = times.get(key);
+  times.set(key, before === undefined ? ms : before + WEIGHT * (ms - before));
+}

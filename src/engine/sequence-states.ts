@@ -1,0 +1,155 @@
+import { BlockPool } from "./block-pool.ts";
+import { PrefixTree } from "./prefix-tree.ts";
+import type { Runner } from "./runner.ts";
+import type { Sequence } from "./sequence.ts";
+
+/** Fewer tokens than these are read again rather than kept. */
+const MIN_BRANCH = 16;
+
+/** Remembered tokens for each that the KV cache holds. */
+const TREE_SHARE = 8;
+
+/**
+ * Who owns which slot and which KV blocks, and what is kept of sequences that are gone. A block is written by the
+ * sequence that took it, ascending, and by nobody else: who goes on from the middle of one copies it first.
+ */
+export class SequenceStates {
+  readonly #runner: Runner;
+  readonly #freeSlots: number[];
+  readonly #pool: BlockPool;
+  readonly #tree: PrefixTree;
+  /** Tokens of prompts that states were found for, of all that were asked for. */
+  readonly cached = { hit: 0, queried: 0 };
+
+  constructor(runner: Runner) {
+    this.#runner = runner;
+    const { maxSequences, slots, blocks, blockTokens } = runner.limits;
+    this.#freeSlots = Array.from({ length: maxSequences }, (_, i) => maxSequences - 1 - i);
+    this.#pool = new BlockPool(blocks);
+    const forSnapshots = Array.from({ length: slots - maxSequences }, (_, i) => maxSequences + i);
+    this.#tree = new PrefixTree(this.#pool, forSnapshots, TREE_SHARE * blocks * blockTokens);
+  }
+
+  get blocks(): { readonly used: number; readonly cached: number; readonly total: number } {
+    const { total, free } = this.#pool;
+    const cached = this.#tree.reclaimable;
+    return { used: total - free - cached, cached, total };
+  }
+
+  get snapshots(): number {
+    return this.#tree.snapshots;
+  }
+
+  /**
+   * Gives a sequence a slot, blocks for all its tokens and one more, and the longest state that is there for a prefix of
+   * them. False where there is no room, or where fewer than `reserve` blocks would be left.
+   */
+  begin(sequence: Sequence, reserve: number): boolean {
+    if (this.#freeSlots.length === 0) return false;
+    const { tokens } = sequence;
+    const { snapshot, shared } = this.#tree.find(tokens);
+    const found = snapshot && this.#resume(sequence, snapshot, reserve);
+    if (!found && !this.#take(sequence, tokens.length + 1, reserve)) return false;
+    sequence.slot = this.#freeSlots.pop()!;
+    if (found) this.#runner.copyState(snapshot.slot, sequence.slot);
+    sequence.position = found ? snapshot.length : 0;
+    sequence.cached = Math.min(sequence.position, sequence.promptLength);
+    sequence.cuts = this.#cuts(sequence, shared);
+    this.cached.hit += sequence.cached;
+    this.cached.queried += sequence.promptLength;
+    return true;
+  }
+
+  /** Blocks for `length` tokens. False where there are none left. */
+  grow(sequence: Sequence, length: number): boolean {
+    return this.#take(sequence, Math.min(length, this.#runner.limits.maxContext), 0);
+  }
+
+  /** Keeps the state that the step submitted last leaves. Nobody gets to see it before it is verified. */
+  keep(sequence: Sequence, length: number): void {
+    const slot = this.#tree.takeSlot();
+    if (slot === undefined) return;
+    this.#runner.copyState(sequence.slot, slot);
+    const blocks = sequence.blocks.slice(0, this.#blocksFor(length));
+    this.#pool.hold(blocks);
+    sequence.unverified.push({ length, slot, blocks });
+  }
+
+  /** A draw after them was finite, so the states kept are sound: all that is not spreads to every later token. */
+  verify(sequence: Sequence): void {
+    for (const snapshot of sequence.unverified) this.#tree.publish(sequence.tokens, snapshot);
+    sequence.unverified = [];
+  }
+
+  /** Remembers where later prompts may part from this one. */
+  remember(sequence: Sequence): void {
+    this.#tree.add(sequence.tokens);
+  }
+
+  /** Leaves the state of a sequence, all of whose draws were finite, behind, and frees what it owns. */
+  end(sequence: Sequence): void {
+    this.keep(sequence, sequence.tokens.length - 1);
+    this.verify(sequence);
+    this.drop(sequence);
+  }
+
+  /** Frees what a sequence owns. */
+  drop(sequence: Sequence): void {
+    for (const snapshot of sequence.unverified) this.#tree.discard(snapshot);
+    sequence.unverified = [];
+    this.#pool.release(sequence.blocks);
+    sequence.blocks = [];
+    if (sequence.slot >= 0) this.#freeSlots.push(sequence.slot);
+    sequence.slot = -1;
+  }
+
+  /** Nothing that was kept can be relied on. */
+  clear(): void {
+    this.#tree.clear();
+  }
+
+  #blocksFor(tokens: number): number {
+    return Math.ceil(tokens / this.#runner.limits.blockTokens);
+  }
+
+  /** Shares the blocks of a snapshot. */
+  #resume(
+    sequence: Sequence,
+    { length, blocks }: { length: number; blocks: readonly number[] },
+    reserve: number,
+  ): boolean {
+    const whole = Math.floor(length / this.#runner.limits.blockTokens);
+    this.#pool.hold(blocks);
+    sequence.blocks = blocks.slice(0, whole);
+    const isEnough = this.#take(sequence, sequence.tokens.length + 1, reserve);
+    if (isEnough && whole < blocks.length) this.#runner.copyBlock(blocks[whole], sequence.blocks[whole]);
+    this.#pool.release(isEnough ? blocks.slice(whole) : blocks);
+    if (!isEnough) sequence.blocks = [];
+    return isEnough;
+  }
+
+  #take(sequence: Sequence, tokens: number, reserve: number): boolean {
+    const count = Math.max(
+      0,
+      this.#blocksFor(Math.min(tokens, this.#runner.limits.maxContext)) - sequence.blocks.length,
+    );
+    const wanted = count + reserve;
+    if (count > 0 && this.#pool.free < wanted && this.#pool.free + this.#tree.reclaimable < wanted) return false;
+    if (this.#pool.free < count) this.#tree.evictFor(count);
+    sequence.blocks.push(...this.#pool.take(count));
+    return true;
+  }
+
+  /**
+   * The request's boundary, or else the last whole block that leaves something to read; and where earlier prompts part
+   * from this one. What follows a boundary is not likely to be met again.
+   */
+  #cuts({ request, promptLength, position }: Sequence, shared: number): number[] {
+    const { blockTokens } = this.#runner.limits;
+    const boundary = request.boundary ?? Math.floor((promptLength - 1) / blockTokens) * blockTokens;
+    const branch = Math.min(shared, promptLength - 1);
+    const isBranch = branch - position >= MIN_BRANCH && (request.boundary === undefined || branch <= boundary);
+    const cuts = new Set(isBranch ? [branch, boundary] : [boundary]);
+    return [...cuts].filter((cut) => cut > position && cut < promptLength).sort((a, b) => a - b);
+  }
+}
