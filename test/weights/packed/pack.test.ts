@@ -9,10 +9,12 @@ import { FolderSource } from "../../../src/platform/node/folder-source.ts";
 import type { Checkpoint } from "../../../src/weights/checkpoint.ts";
 import { convertRows } from "../../../src/weights/convert.ts";
 import type { WeightSource } from "../../../src/weights/format.ts";
+import { httpSource } from "../../../src/weights/http-source.ts";
 import { openCheckpoint } from "../../../src/weights/open-checkpoint.ts";
 import { listRecords, MANIFEST, type PackManifest } from "../../../src/weights/packed/manifest.ts";
 import { type WritePackOptions, writePack } from "../../../src/weights/packed/write-pack.ts";
 import { deviceFormat } from "../../../src/weights/plan-format.ts";
+import { serveFiles } from "../../support/file-server.ts";
 import { MemoryPack } from "../../support/memory-pack.ts";
 import {
   fixtureFolder,
@@ -90,6 +92,20 @@ describe("a packed store", () => {
     const blocks = Array.from({ length: runner.limits.blocks }, (_, i) => i);
     const { logits } = await runner.score({ tokens: [3, 5, 7, 11], position: 0, slot: 0, blocks }, false);
     expect(packed).toEqual(logits);
+  });
+
+  it("is served by any file server that answers ranges", async () => {
+    const { target } = await pack(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" });
+    const server = await serveFiles(Object.fromEntries(target.files));
+    try {
+      const served = weightLeaves(bind(await openCheckpoint(httpSource(server.url))));
+      for (const [i, leaf] of weightLeaves(bind(await openCheckpoint(target))).entries()) {
+        const [expected, found] = [await loaded(leaf, "auto"), await loaded(served[i], "auto")];
+        expect(same(found.data, expected.data) && same(found.scales, expected.scales), leaf.label).toBe(true);
+      }
+    } finally {
+      await server.close();
+    }
   });
 
   it("gives any rows of a matrix in several parts", async () => {
