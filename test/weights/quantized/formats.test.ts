@@ -10,7 +10,7 @@ import { FileListSource } from "../../../src/weights/file-list-source.ts";
 import { openCheckpoint } from "../../../src/weights/open-checkpoint.ts";
 import { relativeError } from "../../support/compare.ts";
 import { type ModelFiles, toFiles } from "../../support/model-files.ts";
-import { fixtureTensors, type Plain, quantizedModel } from "../../support/quantized-model.ts";
+import { fixtureTensors, quantizedModel, shortened } from "../../support/quantized-model.ts";
 import { QUANTIZERS } from "../../support/quantizers.ts";
 import { inOrder, ReferenceSession } from "../../support/reference-model.ts";
 
@@ -18,20 +18,6 @@ const open = (files: ModelFiles) => openCheckpoint(new FileListSource(toFiles(fi
 
 const next = await fixtureTensors("qwen3-next-tiny");
 const split = await fixtureTensors("qwen3.5-moe-tiny");
-
-/** One layer of each kind, and four experts: enough to meet every tensor. */
-function shortened({ config, tensors }: typeof next): typeof next {
-  const layers = { ...config, num_hidden_layers: 2, layer_types: ["linear_attention", "full_attention"] };
-  const renumbered = tensors.flatMap(({ name, ...tensor }): Plain[] => {
-    const layer = Number(/layers\.(\d+)\./.exec(name)?.[1] ?? 0);
-    const expert = Number(/experts\.(\d+)\./.exec(name)?.[1] ?? 0);
-    if (expert >= 4 || layer === 1 || layer === 2) return [];
-    const values = name.endsWith("mlp.gate.weight") ? tensor.values.slice(0, 4 * tensor.shape[1]) : tensor.values;
-    const shape = name.endsWith("mlp.gate.weight") ? [4, tensor.shape[1]] : tensor.shape;
-    return [{ name: name.replace("layers.3.", "layers.1."), shape, values }];
-  });
-  return { config: { ...layers, num_experts: 4, num_experts_per_tok: 2 }, tensors: renumbered };
-}
 
 const models = [shortened(next), shortened(split)];
 
