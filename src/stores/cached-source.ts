@@ -20,7 +20,7 @@ export interface CacheOptions {
 /** Records of one read that are asked for at once. */
 const READ_AT_ONCE = 4;
 /** How long a record is awaited that another tab is likely to be storing just now. */
-const PATIENCE_MS = 1_500;
+const PATIENCE_MS = 3_000;
 const LOOK_AGAIN_MS = 100;
 
 /**
@@ -132,8 +132,11 @@ export class CachedSource implements FileSource {
 
   /** Fills once nobody else does: two tabs would fetch everything twice. */
   async #lead(): Promise<void> {
-    this.#isLeader = await this.#stores.lead(this.label, this.#end.signal);
-    if (this.#isLeader && (this.#options.fill ?? true)) this.#downloads.fill();
+    if (!(await this.#stores.lead(this.label, this.#end.signal))) return;
+    const files = await Promise.all(this.#files.values());
+    await Promise.all(files.map((file) => file?.stored.refresh().catch(() => {})));
+    this.#isLeader = true;
+    if (this.#options.fill ?? true) this.#downloads.fill();
   }
 
   #find(name: string, signal?: AbortSignal): Promise<KnownFile> {
@@ -190,12 +193,12 @@ export class CachedSource implements FileSource {
     const read = () => file.read(record, part).catch(() => undefined);
     const found = await read();
     if (found || this.#isLeader || !this.#isPatient) return found;
-    for (let waitedMs = 0; waitedMs < PATIENCE_MS && !this.#isLeader; waitedMs += LOOK_AGAIN_MS) {
+    for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += LOOK_AGAIN_MS) {
       await pause(LOOK_AGAIN_MS, signal ?? this.#end.signal);
       signal?.throwIfAborted();
       await file.refresh().catch(() => {});
       const stored = await read();
-      if (stored) return stored;
+      if (stored || this.#isLeader) return stored;
     }
     // The other tab is elsewhere, or asleep.
     this.#isPatient = false;

@@ -124,12 +124,12 @@ describe("CachedSource", () => {
   });
 
   it("is complete and correct when the network drops every tenth request", async () => {
-    server.files["m/data"] = noise(41 * MIB + 1, 5);
+    server.files["m/data"] = noise(25 * MIB + 1, 5);
     server.onRequest = (request, _, nth) => nth % 10 === 9 && Boolean(request.socket.destroy());
     const source = await openCached();
     expect(same(await source.read("data"), server.files["m/data"] as Uint8Array)).toBe(true);
     await source.complete();
-    expect(source.report.storedBytes).toBe(41 * MIB + 1);
+    expect(source.report.storedBytes).toBe(25 * MIB + 1);
   });
 
   it("gives one clear error when the server stays away, and goes on when it is back", async () => {
