@@ -30,7 +30,16 @@ const xgrammar: Plugin = {
     filter: { id: /^\0xgrammar\.js$/ },
     handler: async () => {
       const script = await readFile(path("./node_modules/@mlc-ai/web-xgrammar/lib/index.js"), "utf8");
-      const body = script.replace("await import('module')", "{}").replace(/^\/\/# sourceMappingURL.*$/m, "");
+      const changes: [RegExp, string][] = [
+        [/await import\('module'\)/, "{}"],
+        // A mask is wanted in the same turn, while the GPU works; nothing in there takes time but the work itself.
+        [/async (getNextTokenBitmask\(\) \{)\s*await asyncInitBinding\(\);/, "$1"],
+        [/^\/\/# sourceMappingURL.*$/m, ""],
+      ];
+      const body = changes.reduce((text, [found, instead]) => {
+        if (text.search(found) < 0) throw new Error(`@mlc-ai/web-xgrammar no longer holds ${found}.`);
+        return text.replace(found, instead);
+      }, script);
       const hidden = "process, document, window, importScripts, require";
       return `export function createXGrammar(log) {
         const exports = {};

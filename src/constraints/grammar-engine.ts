@@ -1,11 +1,9 @@
+import type { XGrammar } from "virtual:xgrammar";
 import type { CompiledGrammar, GrammarCompiler } from "@mlc-ai/web-xgrammar";
 import { InvalidRequestError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { GrammarConstraint } from "./grammar-constraint.ts";
 import type { Structure } from "./structure.ts";
-import type { TokenConstraint } from "./token-constraint.ts";
-
-type XGrammar = typeof import("@mlc-ai/web-xgrammar");
 
 interface Instance {
   readonly library: XGrammar;
@@ -39,7 +37,7 @@ export class GrammarEngine {
    * @param field names what was wrong in the request
    * @throws InvalidRequestError where the structure makes no grammar
    */
-  async constrain(structure: Structure, field: string): Promise<TokenConstraint> {
+  async constrain(structure: Structure, field: string): Promise<GrammarConstraint> {
     this.#instance ??= this.#create();
     const instance = await this.#instance;
     try {

@@ -27,11 +27,11 @@ async function verdict(structure: Structure, text: string): Promise<"whole" | "p
   const constraint = await engine.constrain(structure, "format");
   const allows = (mask: Uint32Array, id: number) => ((mask[id >>> 5] >>> (id & 31)) & 1) === 1;
   try {
-    for (const id of tokenizer.encode(text)) {
-      if (!allows(await constraint.mask(), id)) return "refused";
-      constraint.accept(id);
+    const ids = tokenizer.encode(text);
+    for (const [i, id] of ids.entries()) {
+      if (!allows(constraint.mask(ids.slice(0, i)), id)) return "refused";
     }
-    return allows(await constraint.mask(), stopId) ? "whole" : "part";
+    return allows(constraint.mask(ids), stopId) ? "whole" : "part";
   } finally {
     constraint.dispose();
   }
