@@ -43,26 +43,26 @@ export async function* reply(
     return text === "" ? [] : tokenizer!.encode(text);
   }
 
+  const limit = Math.min(sampling.maxTokens, maxContext - prompt.length);
   for (let part = 0; reason === undefined; part++) {
     const written = [...events.tokenIds, ...given];
-    const maxTokens = sampling.maxTokens - written.length;
-    if (part > 0 && (maxTokens < 1 || prompt.length + written.length >= maxContext)) {
+    if (part > 0 && written.length >= limit) {
       reason = "length";
       break;
     }
-    // The engine ends by itself where a call is to follow the thoughts: leaving it would take a step too many.
-    const endOfThoughts = steering?.awaitsThoughts ? tokenizer?.tokenId(TAGS.endThink) : undefined;
-    const { stopIds } = sampling;
-    const watched = stopIds.length < MAX_STOP_IDS ? endOfThoughts : undefined;
+    // Where it is known beforehand, the engine ends by itself: to leave it would take a step too many.
+    const watched = steering?.awaitsThoughts ? tokenizer?.tokenId(TAGS.endThink) : undefined;
+    const isWatched = watched !== undefined && sampling.stopIds.length < MAX_STOP_IDS;
+    const maxTokens = Math.min(limit, written.length + (steering?.tokensLeft ?? limit));
     reason = "abort";
     const generation = engine.generate({
-      prompt: [...prompt, ...written],
+      prompt,
+      reply: written,
       boundary,
       sampling: {
         ...sampling,
-        seed: (sampling.seed + part) >>> 0,
-        stopIds: watched === undefined ? stopIds : [...stopIds, watched],
-        maxTokens: Math.max(maxTokens, 1),
+        stopIds: isWatched ? [...sampling.stopIds, watched] : sampling.stopIds,
+        maxTokens: Math.max(maxTokens, written.length + 1),
       },
       logits: params.logprobs !== undefined,
       signal: params.signal,
@@ -76,7 +76,7 @@ export async function* reply(
       }
       const { sampled } = event;
       const { token } = sampled;
-      const isStop = stopIds.includes(token);
+      const isStop = sampling.stopIds.includes(token);
       clock.token();
       for (const id of given) yield* events.push(id);
       givenTokens += given.length;
@@ -87,7 +87,7 @@ export async function* reply(
         reason = "stop";
         break;
       }
-      if (sampled.isLast && token !== watched) {
+      if (events.tokenIds.length >= limit) {
         reason = "length";
         break;
       }

@@ -10,6 +10,8 @@ export class Steering {
   readonly #loops = new LoopDetector();
   #thoughtTokens = 0;
   #isOpened = false;
+  /** Thoughts have been brought to their end. */
+  #isClosed = false;
 
   constructor(plan: ChatPlan, parser: ReplyParser) {
     this.#plan = plan;
@@ -19,6 +21,12 @@ export class Steering {
   /** A call is to follow the thoughts. */
   get awaitsThoughts(): boolean {
     return this.#plan.opening !== "" && !this.#isOpened;
+  }
+
+  /** Tokens until the thoughts have to end. */
+  get tokensLeft(): number {
+    const isThinking = this.#parser.isReasoning && !this.#isClosed;
+    return isThinking ? this.#plan.thinkingBudget - this.#thoughtTokens : Number.POSITIVE_INFINITY;
   }
 
   /** What the reply begins with. */
@@ -42,6 +50,7 @@ export class Steering {
   #endThoughts(): string {
     const opening = this.#isOpened ? "" : this.#plan.opening;
     this.#isOpened = true;
+    this.#isClosed = true;
     return THINKING_END + opening;
   }
 }

@@ -7,7 +7,9 @@ import { SequenceStates } from "./sequence-states.ts";
 
 export interface EngineRequest {
   readonly prompt: readonly number[];
-  /** `maxTokens` is cut to what the context leaves. */
+  /** What the reply begins with, drawn before or given: the rest is drawn as if it followed its own tokens. */
+  readonly reply?: readonly number[];
+  /** `maxTokens` counts all of the reply, and is cut to what the context leaves. */
   readonly sampling: ResolvedSampling;
   /** A length of the prompt at which later prompts are likely to part from it: the state there is kept. */
   readonly boundary?: number;
@@ -96,7 +98,7 @@ export class Engine {
    * @throws ContextLengthError, InvalidRequestError for an empty prompt, QueueFullError, NumericalError, DeviceLostError
    */
   async *generate(request: EngineRequest): AsyncGenerator<EngineEvent, void, void> {
-    this.#check(request.prompt);
+    this.#check([...request.prompt, ...(request.reply ?? [])]);
     const { signal } = request;
     if (signal?.aborted) return;
     const sequence = new Sequence(request, this.#arrivals++, this.#runner.limits.maxContext);
@@ -324,10 +326,10 @@ export class Engine {
     this.#scheduler.requeue(sequence);
   }
 
-  #reportPrefill({ events, tokens, promptLength, cached }: Sequence, done: number): void {
+  #reportPrefill({ events, tokens, givenLength, promptLength, cached }: Sequence, done: number): void {
     // A reply that has begun is not taken back.
-    if (tokens.length > promptLength) return;
-    events.push({ kind: "prefill", done, total: promptLength, cached });
+    if (tokens.length > givenLength) return;
+    events.push({ kind: "prefill", done: Math.min(done, promptLength), total: promptLength, cached });
   }
 
   /** The caller wants no more. What is on its way is waited for only where the state is worth keeping. */

@@ -12,6 +12,8 @@ export class Sequence {
   /** Prompt and reply. Once decoding, all but the last and those ahead have been read. */
   readonly tokens: number[];
   readonly promptLength: number;
+  /** Tokens of the prompt, and of the reply before the first draw. */
+  readonly givenLength: number;
   readonly sampling: ResolvedSampling;
   status: "waiting" | "prefill" | "decode" | "done" = "waiting";
   /** The caller has left: what is on its way is waited for, and no more is done. */
@@ -38,8 +40,9 @@ export class Sequence {
     readonly age: number,
     maxContext: number,
   ) {
-    this.tokens = [...request.prompt];
+    this.tokens = [...request.prompt, ...(request.reply ?? [])];
     this.promptLength = request.prompt.length;
+    this.givenLength = this.tokens.length;
     const maxTokens = Math.min(request.sampling.maxTokens, maxContext - this.promptLength);
     this.sampling = { ...request.sampling, maxTokens };
   }

@@ -23,9 +23,9 @@ class ScriptedEngine {
   async *generate(request: EngineRequest): AsyncGenerator<EngineEvent, void, void> {
     const script = this.#script[this.requests.length];
     this.requests.push(request);
-    const { prompt, sampling } = request;
+    const { prompt, reply = [], sampling } = request;
     yield { kind: "prefill", done: 0, total: prompt.length, cached: 0 };
-    let drawn = 0;
+    let drawn = reply.length;
     for (const token of [...tokenizer.encode(script), END]) {
       const isLast = ++drawn === sampling.maxTokens || sampling.stopIds.includes(token);
       yield { kind: "token", sampled: { token, isLast, isFinite: true, slot: 0, position: 0 } };
@@ -35,7 +35,7 @@ class ScriptedEngine {
 
   /** What was written of the reply when the last request came. */
   get given(): string {
-    return tokenizer.decode(this.requests.at(-1)!.prompt.slice(PROMPT.length));
+    return tokenizer.decode(this.requests.at(-1)!.reply!);
   }
 }
 
@@ -77,8 +77,12 @@ describe("thoughts", () => {
   });
 
   it("that end within their budget are left alone", async () => {
-    const { engine, finish } = await run(["One.\n</think>\n\nFour five six seven eight nine."], { thinkingBudget: 6 });
-    expect(engine.requests).toHaveLength(1);
+    const whole = "One.\n</think>\n\nFour five six seven eight nine.";
+    const rest = tokenizer.decode(tokenizer.encode(whole).slice(6));
+    const { engine, finish } = await run([whole, rest], { thinkingBudget: 6 });
+    // The engine was to stop when the budget is spent, and goes on as if it had not.
+    expect(engine.requests.map(({ sampling }) => sampling.maxTokens)).toEqual([6, 4096 - PROMPT.length]);
+    expect(engine.requests[1].reply).toEqual(tokenizer.encode(whole).slice(0, 6));
     expect(finish).toMatchObject({ reasoning: "One.", text: "Four five six seven eight nine." });
   });
 
@@ -103,7 +107,7 @@ describe("thoughts", () => {
     });
     expect(finish.reason).toBe("length");
     expect(finish.tokenIds).toHaveLength(9);
-    expect(engine.requests[1].sampling.maxTokens).toBe(9 - engine.requests[1].prompt.length + PROMPT.length);
+    expect(engine.requests.map(({ sampling }) => sampling.maxTokens)).toEqual([3, 9]);
   });
 
   it("end the reply where the context has no room to close them", async () => {

@@ -61,6 +61,32 @@ async function settled(engine: Engine): Promise<void> {
 }
 
 describe("Engine", () => {
+  it("goes on from a reply that was begun before as if it had drawn all of it, and counts its tokens", async () => {
+    const engine = new Engine(new FakeRunner());
+    const request = { prompt: tokensOf(9, 1), sampling: sampling({ maxTokens: 20, stopIds: [] }) };
+    const whole = await collect(engine, request);
+    expect(whole.tokens).toHaveLength(20);
+    for (const length of [1, 7, 19]) {
+      const reply = whole.tokens.slice(0, length);
+      const rest = await collect(engine, { ...request, reply });
+      expect([...reply, ...rest.tokens]).toEqual(whole.tokens);
+      expect(rest.cached).toBeLessThanOrEqual(9);
+    }
+    const tooLong = await collect(engine, { ...request, reply: tokensOf(55, 2) });
+    expect(tooLong.error).toBeInstanceOf(ContextLengthError);
+    await settled(engine);
+  });
+
+  it("has at once what it needs to go on from a reply that came to its end", async () => {
+    const runner = new FakeRunner();
+    const engine = new Engine(runner);
+    const request = { prompt: tokensOf(9, 1), sampling: sampling({ maxTokens: 8, stopIds: [] }) };
+    const { tokens } = await collect(engine, request);
+    const before = runner.prefilled;
+    await collect(engine, { ...request, reply: [...tokens, 12], sampling: sampling({ maxTokens: 12, stopIds: [] }) });
+    expect(runner.prefilled - before).toBe(2);
+  });
+
   it.each([
     ["alone", { maxSequences: 1 }, {}],
     ["a few at a time", { maxSequences: 3, blocks: 60 }, {}],
