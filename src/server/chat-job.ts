@@ -8,6 +8,7 @@ import type { Service } from "./service.ts";
 /** The replies that a chat request asks for. */
 export function startChat(c: Context<Env>, service: Service, request: ChatRequest): Job {
   const { llm, options } = service;
+  service.checkCount(request.n ?? 1);
   const messages = chatMessages(request.messages);
   const params = chatParams(request, options.templateVariables);
   const choices = Array.from(

@@ -1,7 +1,7 @@
 import type { LanguageModel } from "../api/llm-interface.ts";
 import { ApiKeys } from "./api-keys.ts";
 import { Gate } from "./gate.ts";
-import { HttpError, toHttpError } from "./http-error.ts";
+import { HttpError, invalid, toHttpError } from "./http-error.ts";
 import { type Choice, Job } from "./job.ts";
 import { Metrics } from "./metrics.ts";
 import { ModelNames } from "./model-names.ts";
@@ -64,13 +64,16 @@ export class Service {
     throw unavailable(message, this.#state, this.options.retryAfterSeconds);
   }
 
+  /** Fails with 400 where one request wants too many replies: to be asked before anything is made for each. */
+  checkCount(replies: number): void {
+    const { maxChoices } = this.options;
+    if (replies > maxChoices)
+      throw invalid("n", `${replies} replies are too many for one request; ask for ${maxChoices}.`);
+  }
+
   /** Begins the replies to a request. */
   start(choices: readonly Choice[], client: string, signal: AbortSignal): Job {
     this.check();
-    if (choices.length > this.options.maxChoices) {
-      const message = `The request asks for ${choices.length} replies, and may ask for ${this.options.maxChoices}.`;
-      throw new HttpError(message, { status: 400, code: "invalid_value", param: "n" });
-    }
     const job: Job = new Job(choices, {
       enter: () => this.#enter(job, client, choices.length),
       metrics: this.metrics,

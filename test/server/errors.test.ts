@@ -37,6 +37,8 @@ describe("errors", () => {
     ["a seed beyond int64", chat, { messages, seed: 1e20 }, "invalid_value", "seed"],
     ["no replies", chat, { messages, n: 0 }, "invalid_value", "n"],
     ["too many replies", chat, { messages, n: 5 }, "invalid_value", "n"],
+    ["more replies than memory", chat, { messages, n: 1e9 }, "invalid_value", "n"],
+    ["as many completions", "/v1/completions", { prompt: ["a", "b"], n: 1e9 }, "invalid_value", "n"],
     ["a bias of no token", chat, { messages, logit_bias: { word: 1 } }, "invalid_value", "logit_bias.word"],
     ["calls without tools", chat, { messages, tool_choice: "required" }, "invalid_value", "tool_choice"],
     [

@@ -39,9 +39,9 @@ export async function completions(c: Context<Env>, service: Service): Promise<Re
   }
   const params = generateParams(request);
   const all = { ...params, logprobs: request.logprobs, maxTokens: params.maxTokens ?? DEFAULT_MAX_TOKENS };
-  const choices = promptList(request.prompt).flatMap((prompt) =>
-    textChoices(llm, prompt, n, all, request.echo ?? false),
-  );
+  const prompts = promptList(request.prompt);
+  service.checkCount(prompts.length * n);
+  const choices = prompts.flatMap((prompt) => textChoices(llm, prompt, n, all, request.echo ?? false));
   const job = service.start(choices, c.get("client"), c.req.raw.signal);
   if (!request.stream) {
     return respondWhole(c, job, options, (replies) => ({

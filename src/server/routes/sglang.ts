@@ -51,7 +51,9 @@ export async function generate(c: Context<Env>, service: Service): Promise<Respo
   const given = request.text ?? request.input_ids;
   if (given === undefined) throw invalid("text", "give text or input_ids.");
   const isBatch = typeof given !== "string" && typeof given[0] !== "number";
-  const parts = promptList(given).map((prompt, index) => choiceOf(llm, prompt, request, index));
+  const prompts = promptList(given);
+  service.checkCount(prompts.length);
+  const parts = prompts.map((prompt, index) => choiceOf(llm, prompt, request, index));
   const asks = parts.map(({ ask }) => ask);
   const job = service.start(
     parts.map(({ choice }) => choice),
