@@ -60,7 +60,7 @@ function encoded(source: WeightSource, encode: Encode): WeightSource {
   const { format } = encode(new Float32Array(GROUP), GROUP);
   const read: WeightSource["read"] = async (...range) =>
     encode(decodeRows(await source.read(...range)), source.columns);
-  return { ...source, format, read };
+  return { ...source, format, auto: format, read };
 }
 
 function encodeAs(format: "q4" | "q4a"): Encode {

@@ -49,7 +49,7 @@ async function decode({ json, quantization, stored }: Case, profile: Partial<Dev
   Object.assign(device.profile, profile);
   const { config, sources: made } = syntheticModel(json);
   const sources = convertWeights(made, (source) =>
-    stored && source.role === "matrix" ? { ...source, format: stored } : source,
+    stored && source.role === "matrix" ? { ...source, format: stored, auto: stored } : source,
   );
   const runner = await ModelRunner.load(sources, {
     device,
