@@ -2,14 +2,18 @@ import { canQuantize } from "../convert.ts";
 import { Q4_SHIFTS } from "../decode.ts";
 import { dataBytes, GROUP, type QuantizedFormat, scaleBytes, type WeightFormat, type WeightRows } from "../format.ts";
 import { floatToHalf } from "../half.ts";
-import { bytesOf } from "../views.ts";
+import { aligned32, bytesOf } from "../views.ts";
+import { unpackBits } from "./unpack-bits.ts";
+
+/** One to a byte, or as they are stored: streams of 4 bits, which become device formats without being taken apart. */
+export type Codes = Uint8Array | { readonly nibbles: Uint8Array };
 
 /** Whole numbers that stand for weights: w = code · scale + min, with one scale and min for `group` neighbours in a row. */
 export interface AffineRows {
   readonly rows: number;
   readonly columns: number;
   /** [rows, columns] */
-  readonly codes: Uint8Array;
+  readonly codes: Codes;
   readonly group: number;
   /** [rows, ⌈columns / group⌉] */
   readonly scales: Float32Array;
@@ -42,7 +46,8 @@ export function encodeAffine(input: AffineRows, format: WeightFormat): WeightRow
   return { format, rows, columns, data: encodeCodes(input.codes, quantized), scales: encodeScales(input, quantized) };
 }
 
-function decodeAffine({ rows, columns, codes, group, scales, mins, groupOf }: AffineRows): Float32Array {
+function decodeAffine({ rows, columns, codes: stored, group, scales, mins, groupOf }: AffineRows): Float32Array {
+  const codes = stored instanceof Uint8Array ? stored : unpackBits(stored.nibbles, rows, columns, 4);
   const values = new Float32Array(rows * columns);
   const groups = scales.length / Math.max(1, rows);
   for (let row = 0, i = 0; row < rows; row++) {
@@ -54,7 +59,8 @@ function decodeAffine({ rows, columns, codes, group, scales, mins, groupOf }: Af
   return values;
 }
 
-function encodeCodes(codes: Uint8Array, format: QuantizedFormat): Uint8Array {
+function encodeCodes(codes: Codes, format: QuantizedFormat): Uint8Array {
+  if (!(codes instanceof Uint8Array)) return interleave(codes.nibbles);
   if (format === "q8") return codes.map((code) => code - 128);
   const words = new Uint32Array(dataBytes(format, codes.length) / 4);
   for (let i = 0; i < codes.length; i += 8) {
@@ -63,6 +69,18 @@ function encodeCodes(codes: Uint8Array, format: QuantizedFormat): Uint8Array {
     words[i >> 3] = word;
   }
   return bytesOf(words);
+}
+
+/** Nibbles in order to the order of q4: even ones into the low half of a word, odd ones into the high half. */
+function interleave(nibbles: Uint8Array): Uint8Array {
+  const words = aligned32(nibbles);
+  return bytesOf(words.map((word) => everyOther(word) | (everyOther(word >>> 4) << 16)));
+}
+
+/** The nibbles 0, 2, 4 and 6 next to each other. */
+function everyOther(word: number): number {
+  const pairs = (word & 0x000f000f) | ((word & 0x0f000f00) >>> 4);
+  return (pairs & 0xff) | ((pairs & 0xff0000) >>> 8);
 }
 
 /** A scale (and min) for each 32, whatever shared it before. */

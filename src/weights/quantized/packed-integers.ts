@@ -2,7 +2,7 @@ import type { CheckpointTensor } from "../checkpoint.ts";
 import { affineFormats, encodeAffine } from "./affine.ts";
 import { decodeElements, FLOAT_TYPES } from "./elements.ts";
 import { type Parts, rowCount } from "./parts.ts";
-import { rowBytesOf, unpackBits } from "./unpack-bits.ts";
+import { codesOf, rowBytesOf } from "./unpack-bits.ts";
 
 /**
  * compressed-tensors "pack-quantized": `weight_packed` I32 [rows…, words], streams of bits that hold q + 2^(bits − 1);
@@ -36,7 +36,7 @@ export function packQuantized(parts: Parts, bits: number): CheckpointTensor {
     const rowsRead = {
       rows: to - from,
       columns,
-      codes: unpackBits(bytes, to - from, columns, bits),
+      codes: codesOf(bytes, to - from, columns, bits),
       group,
       scales,
       mins: scales.map((factor, i) => -factor * (zero ? zero[i] : middle)),
@@ -106,7 +106,7 @@ export function mlxAffine(parts: Parts, bits: number, group: number): Checkpoint
     const [bytes, scaleBytes, biasBytes] = await Promise.all(
       [packed, scale, bias].map((tensor) => parts.rows(tensor, from, to, signal)),
     );
-    const codes = unpackBits(bytes, to - from, columns, bits);
+    const codes = codesOf(bytes, to - from, columns, bits);
     const scales = decodeElements(scale.dtype, scaleBytes);
     const mins = decodeElements(bias.dtype, biasBytes);
     return encodeAffine({ rows: to - from, columns, codes, group, scales, mins }, formats.format);

@@ -1,3 +1,7 @@
+/** Codes as `AffineRows` takes them: those of 4 bits stay as they are. */
+export const codesOf = (bytes: Uint8Array, rows: number, columns: number, bits: number) =>
+  bits === 4 ? { nibbles: bytes } : unpackBits(bytes, rows, columns, bits);
+
 /**
  * Codes [rows, columns] of `bits` each (8 at most) from rows that are little-endian streams of bits, the first code in the lowest;
  * each row fills whole words of 32 bits.
