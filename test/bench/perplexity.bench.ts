@@ -33,11 +33,14 @@ test.skipIf(!folder || !file).each(WAYS)("perplexity in $name", async ({ name, q
   });
 });
 
+/** Tokens of a text at most. */
+const CONTEXT = 1024;
+
 async function measure(model: OpenedModel, quantization: "f32" | "q8" | "q4", texts: readonly number[][]) {
   let sum = 0;
   let count = 0;
-  await withRunner(model, { dtype: "f32", quantization, context: 1024 }, async ({ runner }) => {
-    const blocks = Array.from({ length: runner.limits.blocks }, (_, i) => i);
+  await withRunner(model, { dtype: "f32", quantization, context: CONTEXT }, async ({ runner }) => {
+    const blocks = Array.from({ length: CONTEXT / runner.limits.blockTokens }, (_, i) => i);
     for (const ids of texts) {
       if (count >= Number(limit)) break;
       const { logits } = await runner.score({ tokens: ids, position: 0, slot: 0, blocks }, false);
