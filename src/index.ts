@@ -2,10 +2,14 @@ import type { LanguageModel } from "./api/llm-interface.ts";
 import { RemoteLLM } from "./api/remote-llm.ts";
 import type { LoadOptions, ModelSource } from "./api/types.ts";
 import { WorkerError } from "./errors.ts";
+import { BrowserStores } from "./platform/browser/stores.ts";
+import { ModelLibrary } from "./stores/model-library.ts";
+import { networkSource } from "./weights/network-source.ts";
 
 export type { Generation, LanguageModel } from "./api/llm-interface.ts";
 export type * from "./api/types.ts";
 export * from "./errors.ts";
+export { probeStores } from "./platform/browser/probe-stores.ts";
 
 /** Language models of the Qwen3-Next family on WebGPU. */
 export const LLM = {
@@ -31,6 +35,12 @@ export const LLM = {
   },
 };
 export type LLM = LanguageModel;
+
+/** Models of the network that are kept in this browser: what is there, and getting, removing and exporting them. */
+export const storedModels = new ModelLibrary(
+  () => new BrowserStores(),
+  (source) => networkSource(portable(source) as string, {}),
+);
 
 /** Relative addresses are relative to the page; in the worker they would be relative to its script. */
 function portable(source: ModelSource): string | readonly File[] {

@@ -2,6 +2,9 @@ import { LocalLLM } from "./api/llm.ts";
 import type { LanguageModel } from "./api/llm-interface.ts";
 import type { LoadOptions, ModelSource } from "./api/types.ts";
 import { nodePlatform } from "./platform/node/platform.ts";
+import { NodeStores } from "./platform/node/stores.ts";
+import { ModelLibrary } from "./stores/model-library.ts";
+import { networkSource } from "./weights/network-source.ts";
 
 export type { Generation, LanguageModel } from "./api/llm-interface.ts";
 export type * from "./api/types.ts";
@@ -22,3 +25,9 @@ export const LLM = {
     LocalLLM.load(nodePlatform, source, options),
 };
 export type LLM = LanguageModel;
+
+/** Models of the network that are kept in the cache folder: what is there, and getting, removing and exporting them. */
+export const storedModels = new ModelLibrary(
+  () => new NodeStores(),
+  (source) => networkSource(source, { token: process.env.HF_TOKEN, endpoint: process.env.HF_ENDPOINT }),
+);

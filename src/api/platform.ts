@@ -10,7 +10,7 @@ import type { DeviceOptions, LoadOptions, MemoryPlan, ModelSource, StoreReport }
 export interface Platform {
   /** @throws UnsupportedDeviceError where there is no adapter, or none of the name */
   openGpu(options: DeviceOptions): Promise<DeviceRequest>;
-  /** Models from the network are kept on this device, as `options` say. */
+  /** Models from the network are kept on this device where `options.store` says so. */
   openFiles(source: ModelSource, options?: FileOptions): Promise<FileSource>;
   /** The CPU definition, which is only loaded when asked for. */
   loadReference(weights: ModelWeights<WeightSource>, options: RunnerOptions & ReferenceOptions): Promise<LoadedRunner>;

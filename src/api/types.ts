@@ -211,6 +211,28 @@ export interface StoreReport {
   readonly notice?: string;
 }
 
+/** A model that is stored on this device. */
+export interface StoredModelInfo {
+  /** Where it is from: what `LLM.load` was given, without a query string. */
+  readonly source: string;
+  readonly storedBytes: number;
+  /** Of all files that the model is known to have. */
+  readonly sizeBytes: number;
+  readonly isComplete: boolean;
+  /** When it was last opened, as `Date.now()` counts. */
+  readonly usedAtMs: number;
+  readonly stores: readonly StoreKind[];
+}
+
+export interface StoreUsage {
+  /** Bytes that are taken, of an origin by all that it stores. */
+  readonly usedBytes: number;
+  /** Bytes that may be taken in all, where that is known; a browser's word is a hint. */
+  readonly quotaBytes?: number;
+  /** False where the browser may remove everything when room gets short. */
+  readonly isPersistent: boolean;
+}
+
 export interface LoadOptions {
   /**
    * Where a model from the network is kept, so that it is fetched once. `auto` takes the fastest; `none` keeps nothing.

@@ -109,9 +109,11 @@ export class CachedSource implements FileSource {
     return bytes;
   }
 
-  /** Stores every file that was read from to its end. Fails where the server does, or where nothing can be stored. */
-  complete(signal?: AbortSignal): Promise<void> {
-    return this.#downloads.complete(signal);
+  /** Stores every file of the model to its end; the report says where that cannot be. Fails where the server does. */
+  async complete(signal?: AbortSignal): Promise<void> {
+    // A manifest names files before anything is read of them.
+    await Promise.all([...this.#layouts.keys()].map((name) => this.#file(name)));
+    await this.#downloads.complete(signal);
   }
 
   /** Enters in the index what is stored; may go on filling, as the options say. */

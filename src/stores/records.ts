@@ -12,21 +12,21 @@ export const RECORD_BYTES = 2 * 2 ** 20;
 export class Records {
   readonly sizeBytes: number;
   /** Where each record begins, and the end of the last; undefined where they are equal. */
-  readonly #bounds: readonly number[] | undefined;
+  readonly bounds: readonly number[] | undefined;
   readonly #checks: FileLayout["checks"] | undefined;
 
   constructor(sizeBytes: number, layout?: FileLayout) {
     this.sizeBytes = sizeBytes;
-    this.#bounds = layout?.bounds;
+    this.bounds = layout?.bounds;
     this.#checks = layout?.checks;
   }
 
   get count(): number {
-    return this.#bounds ? this.#bounds.length - 1 : Math.ceil(this.sizeBytes / RECORD_BYTES);
+    return this.bounds ? this.bounds.length - 1 : Math.ceil(this.sizeBytes / RECORD_BYTES);
   }
 
   span(record: number): Span {
-    if (this.#bounds) return { from: this.#bounds[record], to: this.#bounds[record + 1] };
+    if (this.bounds) return { from: this.bounds[record], to: this.bounds[record + 1] };
     return { from: record * RECORD_BYTES, to: Math.min(this.sizeBytes, (record + 1) * RECORD_BYTES) };
   }
 
@@ -46,11 +46,11 @@ export class Records {
 
   /** The record that holds a byte. */
   at(offset: number): number {
-    if (!this.#bounds) return Math.floor(offset / RECORD_BYTES);
-    let [low, high] = [0, this.#bounds.length - 1];
+    if (!this.bounds) return Math.floor(offset / RECORD_BYTES);
+    let [low, high] = [0, this.bounds.length - 1];
     while (high - low > 1) {
       const middle = (low + high) >> 1;
-      if (this.#bounds[middle] <= offset) low = middle;
+      if (this.bounds[middle] <= offset) low = middle;
       else high = middle;
     }
     return low;

@@ -1,6 +1,6 @@
 import type { StoreKind } from "../api/types.ts";
 import { sha256 } from "../weights/packed/sha256.ts";
-import type { Records } from "./records.ts";
+import { Records } from "./records.ts";
 import { type Span, StoreError, type StoreIndex, type Stores, storeError, type WeightStore } from "./weight-store.ts";
 
 /** What the index holds of a file: where its records are, and the SHA-256 of each that is there. */
@@ -8,6 +8,8 @@ export interface FileEntry {
   readonly store: StoreKind;
   readonly sizeBytes: number;
   readonly storedBytes: number;
+  /** Where each record begins and the last ends, unless they are equal. */
+  readonly bounds?: readonly number[];
   readonly hashes: readonly (string | null)[];
 }
 
@@ -45,7 +47,8 @@ export class StoredFile {
     const { index } = stores;
     const known = await index.get<FileEntry>(fileKey(id));
     const store = await stores.open(known?.store ?? (await stores.choose(records.sizeBytes)));
-    const fresh: FileEntry = { store: store.kind, sizeBytes: records.sizeBytes, storedBytes: 0, hashes: [] };
+    const { sizeBytes, bounds } = records;
+    const fresh: FileEntry = { store: store.kind, sizeBytes, storedBytes: 0, bounds, hashes: [] };
     let entry = fresh;
     await index.update<FileEntry>(fileKey(id), (other) => {
       entry = other?.store === store.kind ? other : fresh;
@@ -54,12 +57,25 @@ export class StoredFile {
     return new StoredFile(id, records, store, index, entry);
   }
 
+  /** What is stored of a file, by its id; undefined where nothing is. */
+  static async find(id: string, stores: Pick<Stores, "index" | "open">): Promise<StoredFile | undefined> {
+    const entry = await stores.index.get<FileEntry>(fileKey(id));
+    if (!entry) return undefined;
+    const { sizeBytes, bounds, store } = entry;
+    const records = new Records(sizeBytes, bounds && { bounds, checks: [] });
+    return new StoredFile(id, records, await stores.open(store), stores.index, entry);
+  }
+
   get kind(): StoreKind {
     return this.#store.kind;
   }
 
   has(record: number): boolean {
     return Boolean(this.#hashes[record]);
+  }
+
+  get isComplete(): boolean {
+    return this.storedBytes === this.records.sizeBytes;
   }
 
   get storedBytes(): number {

@@ -155,7 +155,8 @@ export async function removeFile(stores: Stores, id: string): Promise<void> {
   const { index } = stores;
   const entry = await index.get<FileEntry>(fileKey(id));
   if (!entry) return;
-  // First out of the index: what is not there is never read.
-  await index.update(fileKey(id), () => undefined);
+  // Where this fails, as a file that another tab has open, nothing has changed. What is left without records is not read:
+  // they are not there.
   await (await stores.open(entry.store)).remove(id);
+  await index.update(fileKey(id), () => undefined);
 }

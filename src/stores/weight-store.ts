@@ -1,4 +1,4 @@
-import type { StoreKind } from "../api/types.ts";
+import type { StoreKind, StoreUsage } from "../api/types.ts";
 
 /** Bytes [from, to) of a file. */
 export interface Span {
@@ -44,6 +44,7 @@ export interface Stores {
   makeRoom(bytes: number): Promise<string | undefined>;
   /** Resolves to true when nobody else stores the model of this name, and to false when `signal` aborts before. */
   lead(name: string, signal: AbortSignal): Promise<boolean>;
+  usage(): Promise<StoreUsage>;
   /** Closes the index and what is open; a later use opens them again. */
   close(): Promise<void>;
 }

@@ -24,6 +24,6 @@ export const browserPlatform: Platform = {
 };
 
 /** A model of the network, stored as it is read; the rest of its files comes after it is ready. */
-async function kept(remote: FileSource, { store = "auto", onReport }: FileOptions = {}): Promise<FileSource> {
+async function kept(remote: FileSource, { store = "none", onReport }: FileOptions = {}): Promise<FileSource> {
   return store === "none" ? remote : cachedFiles(remote, new BrowserStores(store), { onReport, outliveClose: true });
 }

@@ -1,4 +1,4 @@
-import type { StoreKind } from "../../api/types.ts";
+import type { StoreKind, StoreUsage } from "../../api/types.ts";
 import { MemoryIndex, MemoryStore } from "../../stores/memory-store.ts";
 import type { StoreProbe } from "../../stores/probe.ts";
 import { StoreError, type StoreIndex, type Stores, type WeightStore } from "../../stores/weight-store.ts";
@@ -47,6 +47,11 @@ export class BrowserStores implements Stores {
     if (quota === undefined || quota - usage >= bytes) return undefined;
     const free = Math.max(0, quota - usage);
     return `The browser offers ${megabytes(free)} of storage and the model needs ${megabytes(bytes)} more: a part of it will be fetched each time.`;
+  }
+
+  async usage(): Promise<StoreUsage> {
+    const { usage = 0, quota } = await navigator.storage.estimate();
+    return { usedBytes: usage, quotaBytes: quota, isPersistent: await navigator.storage.persisted() };
   }
 
   async lead(name: string, signal: AbortSignal): Promise<boolean> {

@@ -35,6 +35,6 @@ const hub = ({ hubToken }: FileOptions = {}): HubOptions => ({
 });
 
 /** A model of the network, in the cache folder. */
-async function kept(remote: FileSource, { store = "auto", onReport }: FileOptions = {}): Promise<FileSource> {
+async function kept(remote: FileSource, { store = "none", onReport }: FileOptions = {}): Promise<FileSource> {
   return store === "none" ? remote : cachedFiles(remote, new NodeStores(store), { onReport });
 }

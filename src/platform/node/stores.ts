@@ -1,8 +1,9 @@
-import { statfs } from "node:fs/promises";
+import { access, statfs } from "node:fs/promises";
 import { homedir } from "node:os";
-import { join } from "node:path";
-import type { StoreKind } from "../../api/types.ts";
+import { dirname, join } from "node:path";
+import type { StoreKind, StoreUsage } from "../../api/types.ts";
 import { MemoryIndex, MemoryStore } from "../../stores/memory-store.ts";
+import type { FileEntry } from "../../stores/stored-file.ts";
 import { StoreError, type StoreIndex, type Stores, type WeightStore } from "../../stores/weight-store.ts";
 import { FileStore, FolderIndex } from "./file-store.ts";
 
@@ -41,11 +42,20 @@ export class NodeStores implements Stores {
 
   async makeRoom(bytes: number): Promise<string | undefined> {
     if (this.#kind === "memory") return undefined;
-    const { bavail, bsize } = await statfs(this.#folder);
+    const { bavail, bsize } = await statfs(await existing(this.#folder));
     const free = bavail * bsize;
     if (free >= bytes) return undefined;
     const [has, needs] = [free, bytes].map((count) => `${(count / 1e9).toFixed(1)} GB`);
     return `${this.#folder} has room for ${has}, and the model needs ${needs} more: a part of it will be fetched each time. SLUICE_CACHE names another folder.`;
+  }
+
+  async usage(): Promise<StoreUsage> {
+    const entries = await this.index.entries();
+    const files = entries.filter(([key]) => key.startsWith("file/")).map(([, value]) => value as FileEntry);
+    const usedBytes = files.reduce((sum, { storedBytes }) => sum + storedBytes, 0);
+    if (this.#kind === "memory") return { usedBytes, isPersistent: false };
+    const { bavail, bsize } = await statfs(await existing(this.#folder));
+    return { usedBytes, quotaBytes: usedBytes + bavail * bsize, isPersistent: true };
   }
 
   /** Programs may store the same model at once: they write the same bytes to the same places. */
@@ -58,4 +68,13 @@ export class NodeStores implements Stores {
     for (const store of this.#open.values()) await store.close();
     this.#open.clear();
   }
+}
+
+/** The folder, or the first above it that is there. */
+async function existing(folder: string): Promise<string> {
+  const isThere = await access(folder).then(
+    () => true,
+    () => false,
+  );
+  return isThere || dirname(folder) === folder ? folder : existing(dirname(folder));
 }
