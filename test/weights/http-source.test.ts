@@ -155,6 +155,44 @@ describe("httpSource", () => {
     expect(log.length).toBeLessThanOrEqual(3);
   });
 
+  it("asks only for what is missing of a range that broke", async () => {
+    const body = Buffer.from(Uint8Array.from({ length: 1000 }, (_, i) => i));
+    const { url, log } = await serve((request, response, nth) => {
+      if (nth !== 1) return ranges({ data: body })(request, response, nth);
+      response.writeHead(206, { "content-range": "bytes 0-999/1000", "content-length": 1000 });
+      response.write(body.subarray(0, 300), () => response.socket!.destroy());
+    });
+    expect([...(await httpSource(url, quick).read("data", { from: 0, to: 1000 }))]).toEqual([...body]);
+    expect(log.map((line) => line.split(" ")[2])).toEqual(["bytes=0-1", "bytes=0-999", "bytes=300-999"]);
+  });
+
+  it("tells a file's version, and mixes no two of them, within a range or between ranges", async () => {
+    let etag = '"one"';
+    const tagged: Answer = (request, response, nth) => {
+      response.setHeader("etag", etag);
+      ranges({ data: "01234".repeat(1_000_000) })(request, response, nth);
+    };
+    const part = { from: 0, to: 1_000_000 };
+    const between = httpSource((await serve(tagged)).url, quick);
+    expect(await between.version!("data")).toBe('"one"');
+    await between.read("data", part);
+    etag = '"two"';
+    await expect(between.read("data", part)).rejects.toThrow(/changed on the server while it was read/);
+
+    const { url } = await serve((request, response, nth) => {
+      if (nth !== 1) return tagged(request, response, nth);
+      response.writeHead(206, {
+        etag: '"two"',
+        "content-range": "bytes 0-999999/5000000",
+        "content-length": 1_000_000,
+      });
+      response.write("01234", () => response.socket!.destroy());
+      etag = 'W/"three"';
+    });
+    const within = httpSource(url, quick);
+    await expect(within.read("data", part)).rejects.toThrow(/changed on the server while it was/);
+  });
+
   it("does not take another range for the one it asked for", async () => {
     const { url } = await serve((request, response, nth) => {
       if (request.headers.range === "bytes=0-0") return serving(request, response, nth);
@@ -187,6 +225,13 @@ describe("httpSource", () => {
       const source = httpSource(url, { ...quick, firstDelayMs: 60_000 });
       await expect(source.read("data", undefined, controller.signal)).rejects.toBe(reason);
     }
+  });
+
+  it("takes the address of a .gguf for its folder and a file of it", async () => {
+    const { url } = await serve(ranges({ "a b.gguf": "01234" }));
+    const source = httpSource(`${url}/models/a%20b.gguf?key=secret`, quick);
+    expect(source).toMatchObject({ label: `${url}/models`, file: "a b.gguf" });
+    expect(text(await source.read("a b.gguf", middle))).toBe("123");
   });
 
   it("needs an absolute URL", () => {

@@ -1,5 +1,6 @@
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
+import { nodePlatform } from "../../src/platform/node/platform.ts";
 import { parseHubId } from "../../src/weights/hub-id.ts";
 import { type HubOptions, hubSource } from "../../src/weights/hub-source.ts";
 import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
@@ -163,5 +164,16 @@ describe("hubSource", () => {
     const second = source.size("config.json");
     await expect(first).rejects.toThrow("enough");
     expect(await second).toBeGreaterThan(0);
+  });
+
+  it("is what Node opens for a name, with HF_ENDPOINT and HF_TOKEN", async () => {
+    const hub = await start(modelFiles(), { token: "hf_secret" });
+    vi.stubEnv("HF_ENDPOINT", hub.url);
+    vi.stubEnv("HF_TOKEN", "hf_secret");
+    const source = await nodePlatform.openFiles("hf:owner/model", { store: "none" });
+    expect(await source.size("config.json")).toBeGreaterThan(0);
+    const other = await nodePlatform.openFiles("hf:owner/model", { store: "none", hubToken: "hf_other" });
+    await expect(other.size("config.json")).rejects.toThrow(/no access to it \(401\)/);
+    vi.unstubAllEnvs();
   });
 });
