@@ -85,7 +85,7 @@ export class LocalLLM implements LanguageModel {
   async score(ids: readonly number[], params: ScoreParams = {}): Promise<ScoredToken[]> {
     const model = await this.#loaded();
     checkParams(params, model);
-    return score(model.engine, model.tokenizer, ids, params);
+    return score(model.engine, model.tokenizer, ids, params, model.info.vocabulary);
   }
 
   async clearCache(): Promise<void> {

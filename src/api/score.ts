@@ -1,32 +1,39 @@
 import type { Engine } from "../engine/engine.ts";
 import type { ResolvedSampling } from "../engine/runner.ts";
+import { InvalidRequestError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { tokenLogprobs, tokenText } from "./logprobs.ts";
 import type { ScoredToken, ScoreParams } from "./types.ts";
 
-/**
- * The log-probability of every token but the first. Each is what the engine would draw after the tokens before it, so a
- * text of n tokens takes n − 1 short requests, each of which goes on from the state of the last.
- */
+/** The log-probability of every token but the first: the text is one reply of which each token may only be what it is. */
 export async function score(
   engine: Engine,
   tokenizer: Tokenizer | undefined,
   ids: readonly number[],
   { logprobs = 0, signal }: ScoreParams,
+  vocabulary: number,
 ): Promise<ScoredToken[]> {
+  const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary);
+  if (bad !== undefined) throw new InvalidRequestError("prompt", `${bad} is not a token id.`);
+  const [first, ...rest] = ids;
   const scored: ScoredToken[] = [];
-  for (let end = 1; end < ids.length; end++) {
-    const prompt = ids.slice(0, end);
-    for await (const event of engine.generate({ prompt, sampling: ONE_TOKEN, logits: true, signal })) {
-      if (event.kind !== "token") continue;
-      scored.push(tokenLogprobs(event.sampled.logits!, ids[end], logprobs, tokenText(tokenizer)));
-    }
-    signal?.throwIfAborted();
+  if (rest.length === 0) return scored;
+  const mask = (reply: readonly number[]) => {
+    const words = new Uint32Array(Math.ceil(vocabulary / 32));
+    const next = rest[Math.min(reply.length, rest.length - 1)];
+    words[next >> 5] = 1 << (next & 31);
+    return words;
+  };
+  const sampling = { ...GREEDY, maxTokens: rest.length };
+  for await (const event of engine.generate({ prompt: [first], sampling, mask, logits: true, signal })) {
+    if (event.kind !== "token") continue;
+    scored.push(tokenLogprobs(event.sampled.logits!, event.sampled.token, logprobs, tokenText(tokenizer)));
   }
+  signal?.throwIfAborted();
   return scored;
 }
 
-const ONE_TOKEN: ResolvedSampling = {
+const GREEDY: Omit<ResolvedSampling, "maxTokens"> = {
   temperature: 0,
   topK: 0,
   topP: 1,
@@ -37,5 +44,4 @@ const ONE_TOKEN: ResolvedSampling = {
   seed: 0,
   logitBias: new Map(),
   stopIds: [],
-  maxTokens: 1,
 };
