@@ -7,6 +7,7 @@ import { InvalidRequestError, LLMError } from "../errors.ts";
 import { Conversation } from "./conversation.ts";
 import { loadLLM } from "./load.ts";
 import {
+  cacheOption,
   type ModelOptions,
   modelOptions,
   type SamplingOptions,
@@ -31,7 +32,7 @@ export function addChat(program: Command): void {
     .option("--tools <file>", "functions the model may call: a JSON array, as OpenAI writes them")
     .option("--no-thinking", "answer without thinking first")
     .option("--thinking-budget <tokens>", "tokens of thinking at most", wholeNumber(0));
-  modelOptions(samplingOptions(command))
+  cacheOption(modelOptions(samplingOptions(command)))
     .addHelpText(
       "after",
       `

@@ -1,7 +1,14 @@
 import type { Command } from "commander";
 import { interruptSignal } from "./interrupt.ts";
 import { loadLLM } from "./load.ts";
-import { type ModelOptions, modelOptions, type SamplingOptions, samplingOptions, samplingParams } from "./options.ts";
+import {
+  cacheOption,
+  type ModelOptions,
+  modelOptions,
+  type SamplingOptions,
+  samplingOptions,
+  samplingParams,
+} from "./options.ts";
 import { sproutFolder } from "./package.ts";
 import { readTokens } from "./token-file.ts";
 
@@ -18,7 +25,7 @@ export function addGenerate(program: Command): void {
     .option("--prompt <text>", "the text to continue; - reads it from standard input")
     .option("--tokens <file>", "a JSON array of token ids to continue")
     .option("--json", "one JSON object: text, tokenIds, finishReason, usage, adapter");
-  modelOptions(samplingOptions(command))
+  cacheOption(modelOptions(samplingOptions(command)))
     .addHelpText(
       "after",
       `

@@ -1,3 +1,4 @@
+import type { LoadProgress } from "../api/types.ts";
 import { type LanguageModel, LLM } from "../node.ts";
 import { loadingLine } from "./loading-line.ts";
 import type { ModelOptions } from "./options.ts";
@@ -6,15 +7,22 @@ import { countText } from "./text.ts";
 /** Loads a model, shows how that goes, and says on which adapter it runs. */
 export async function loadLLM(
   source: string,
-  { adapter, dtype, reference, quantization, context }: ModelOptions,
+  { adapter, dtype, reference, quantization, context, cache }: ModelOptions,
 ): Promise<LanguageModel> {
-  const onProgress = loadingLine();
+  const showProgress = loadingLine();
+  let notice: string | undefined;
+  const onProgress = (progress: LoadProgress) => {
+    notice = progress.store?.notice;
+    showProgress(progress);
+  };
   const llm = await LLM.load(source, {
     device: { adapter, dtype, reference },
     quantization,
     maxContext: context,
+    store: cache === false ? "none" : "auto",
     onProgress,
   });
+  if (notice) console.error(`sluice: ${notice}`);
   const { info } = llm;
   const kind = info.adapter.isSoftware && !reference ? ", on the CPU" : "";
   console.error(

@@ -7,12 +7,16 @@ export function loadingLine(): (progress: LoadProgress) => void {
   return (progress) => process.stderr.write(`\r\x1b[K${lineOf(progress)}`);
 }
 
-function lineOf({ phase, loadedBytes, totalBytes, bytesPerSecond }: LoadProgress): string {
+function lineOf({ phase, loadedBytes, totalBytes, bytesPerSecond, secondsLeft }: LoadProgress): string {
   switch (phase) {
     case "open":
       return "Opening the model …";
     case "weights":
-      return `Loading weights: ${bytesText(loadedBytes)} of ${bytesText(totalBytes)}, ${bytesText(bytesPerSecond)}/s`;
+      return [
+        `Loading weights: ${bytesText(loadedBytes)} of ${bytesText(totalBytes)}`,
+        `${bytesText(bytesPerSecond)}/s`,
+        ...(secondsLeft ? [`${Math.ceil(secondsLeft)} s left`] : []),
+      ].join(", ");
     case "compile":
       return "Compiling shaders …";
     case "ready":

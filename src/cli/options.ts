@@ -8,6 +8,8 @@ export interface ModelOptions {
   readonly quantization: Quantization;
   readonly context?: number;
   readonly reference?: boolean;
+  /** False: a model of the network is read anew each time. */
+  readonly cache?: boolean;
 }
 
 export function modelOptions(
@@ -18,6 +20,10 @@ export function modelOptions(
     .option("--context <tokens>", `tokens of prompt and reply together (default: ${context})`, wholeNumber(2))
     .option("--reference", "run on the CPU's plain loops: slow, exact, needs no GPU");
 }
+
+/** For commands that keep what they get from the network. */
+export const cacheOption = (command: Command): Command =>
+  command.option("--no-cache", "keep nothing of a model from the network; `sluice cache ls` lists what is kept");
 
 /** What a model is loaded to, and where. */
 export function weightOptions(command: Command, { dtype = "auto" }: { dtype?: ModelOptions["dtype"] } = {}): Command {
@@ -30,7 +36,7 @@ export function weightOptions(command: Command, { dtype = "auto" }: { dtype?: Mo
     )
     .addOption(
       new Option("--quantization <format>", "what weights become; auto keeps them as they are")
-        .choices(["auto", "f32", "f16", "bf16", "q8", "q4"])
+        .choices(["auto", "f32", "f16", "bf16", "q8", "q4a", "q4"])
         .default("auto"),
     );
 }

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { LLMError } from "../errors.ts";
 import { addBench } from "./bench.ts";
+import { addCache } from "./cache.ts";
 import { addChat } from "./chat.ts";
 import { addDevices } from "./devices.ts";
 import { addGenerate } from "./generate.ts";
@@ -46,7 +47,8 @@ Examples:
   $ sluice inspect ./Qwen3-Next-80B-A3B-Instruct --quantization q4
   $ sluice <command> --help`,
     );
-  for (const add of [addChat, addGenerate, addPack, addServe, addScore, addInspect, addBench, addDevices]) add(program);
+  for (const add of [addChat, addGenerate, addPack, addServe, addScore, addInspect, addBench, addDevices, addCache])
+    add(program);
   return program;
 }
 

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError } from "commander";
 import { InvalidRequestError } from "../errors.ts";
 import type { LLMServer } from "../server.ts";
 import { loadLLM } from "./load.ts";
-import { type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
+import { cacheOption, type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
 import { packageVersion, sproutFolder } from "./package.ts";
 import { countText } from "./text.ts";
 
@@ -46,7 +46,7 @@ export function addServe(program: Command): void {
     .option("--heartbeat <seconds>", "silence after which a stream gets a comment", number, 10)
     .option("--shutdown-timeout <seconds>", "how long replies under way may take after SIGTERM", number, 30)
     .option("--reference", "run on the CPU's plain loops: slow, exact, needs no GPU");
-  weightOptions(command)
+  cacheOption(weightOptions(command))
     .addHelpText(
       "after",
       `

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from "vitest";
 import { buildCli, sluice } from "../support/cli.ts";
 import { fixtureFolder } from "../support/reference-model.ts";
 
-const COMMANDS = ["chat", "generate", "pack", "serve", "score", "inspect", "bench", "devices"];
+const COMMANDS = ["chat", "generate", "pack", "serve", "score", "inspect", "bench", "devices", "cache"];
 
 beforeAll(buildCli);
 
