@@ -80,7 +80,7 @@ export class ReplyLexer {
 /** Finds tags by their characters. */
 class TagText {
   readonly #tags: ReadonlyMap<string, Tag>;
-  readonly #search: StopStrings;
+  #search: StopStrings;
   #held = "";
 
   constructor(tags: readonly Tag[]) {
@@ -99,7 +99,8 @@ class TagText {
       }
       pieces.push({ text: found.stop, tag: this.#tags.get(found.stop) });
       rest = (this.#held + rest).slice(found.text.length + found.stop.length);
-      this.flush();
+      this.#search = new StopStrings([...this.#tags.keys()]);
+      this.#held = "";
     }
     return pieces;
   }

@@ -2,9 +2,9 @@ import type { Command } from "commander";
 import type { Device } from "../gpu/device.ts";
 import { countParameters } from "../models/qwen3-next/weights.ts";
 import { checkSpread, countDistinctExperts } from "./expert-spread.ts";
-import { measureDecode, measurePrefill, quantile } from "./measure.ts";
+import { measureBatch, measureDecode, measurePrefill, quantile } from "./measure.ts";
 import { type OpenedModel, type OpenedRunner, openShape, withModel, withRunner } from "./open-runner.ts";
-import { type ModelOptions, modelOptions, wholeNumber } from "./options.ts";
+import { countList, type ModelOptions, modelOptions, wholeNumber } from "./options.ts";
 import { gitCommit, packageVersion, sproutFolder } from "./package.ts";
 import { profileSteps, profileText } from "./profile.ts";
 import { bytesText, countText, rateText, table } from "./text.ts";
@@ -19,6 +19,7 @@ interface BenchOptions extends ModelOptions {
   readonly fast?: boolean;
   readonly batchTokens?: number;
   readonly profile?: boolean;
+  readonly batch?: readonly number[];
 }
 
 export function addBench(program: Command): void {
@@ -30,6 +31,7 @@ export function addBench(program: Command): void {
     .option("--tokens <count>", "tokens that are drawn", wholeNumber(2), 64)
     .option("--repeats <count>", "measurements of each, after one that is not counted", wholeNumber(1), 5)
     .option("--shape <name>", "a published shape or a config.json, with weights made up on the device")
+    .option("--batch <counts>", "also draw tokens for so many sequences at once, such as 1,2,4,8", countList)
     .option("--batch-tokens <count>", "tokens of one prefill step", wholeNumber(1))
     .option("--fast", "leave out the checks that browsers make (bounds, validation)")
     .option("--profile", "also time every kernel of a step on the device")
@@ -40,6 +42,7 @@ export function addBench(program: Command): void {
       `
 Examples:
   $ sluice bench
+  $ sluice bench --batch 1,2,4,8,16,32
   $ sluice bench ./model --quantization q4 --prompt 4096 --depth 32768 --json
   $ sluice bench --shape qwen3-next-80b-a3b --quantization q4 --fast --profile`,
     )
@@ -48,10 +51,12 @@ Examples:
 
 async function bench(source = sproutFolder(), options: BenchOptions): Promise<void> {
   const { prompt, depth, tokens } = options;
-  const context = options.context ?? Math.max(prompt, depth + tokens + 1) + 1;
+  const context = options.context ?? Math.max(prompt, depth + tokens + 2) + 1;
+  const maxSequences = Math.max(1, ...(options.batch ?? []));
+  const sizes = { context, maxSequences, cacheTokens: context * maxSequences + 64 * maxSequences };
   const run = (model: OpenedModel) => {
     const start = performance.now();
-    return withRunner(model, { ...options, context }, (opened) => {
+    return withRunner(model, { ...options, ...sizes }, (opened) => {
       const loadMs = performance.now() - start;
       console.error(`On ${opened.device?.name ?? "the CPU reference"}.`);
       return measure(model, opened, loadMs, options);
@@ -65,12 +70,16 @@ async function measure(
   { checkpoint, config, sources, isSynthetic }: OpenedModel,
   { runner, device }: OpenedRunner,
   loadMs: number,
-  { prompt, depth, tokens, repeats, quantization, profile }: BenchOptions,
+  { prompt, depth, tokens, repeats, quantization, profile, batch = [] }: BenchOptions,
 ) {
   const experts = device && config.experts > 0 ? await countDistinctExperts(runner, config) : [];
   if (isSynthetic) checkSpread(experts);
   const prefillMs = await measurePrefill(runner, prompt, repeats);
   const decodes = await measureDecode(runner, depth, tokens, repeats);
+  const batches: { sequences: number; ms: number[] }[] = [];
+  for (const sequences of batch) {
+    batches.push({ sequences, ms: await measureBatch(runner, sequences, { depth, count: tokens, repeats }) });
+  }
   const perSecond = (count: number, ms: readonly number[]) => ({
     median: (1000 * count) / quantile(ms, 0.5),
     p95: (1000 * count) / quantile(ms, 0.95),
@@ -99,6 +108,11 @@ async function measure(
         gigabytesPerSecond: (runner.weightBytes * drawn.median) / 1e9,
       }),
     },
+    batches: batches.map(({ sequences, ms }) => ({
+      sequences,
+      tokensPerSecond: perSecond(sequences * tokens, ms),
+      stepMs: quantile(ms, 0.5) / tokens,
+    })),
     memory: runner.memory,
     experts,
     ...(profile && device && { profile: await profileSteps(runner, prompt) }),
@@ -129,6 +143,7 @@ function reportText({
   loadMs,
   experts,
   profile,
+  batches,
 }: Awaited<ReturnType<typeof measure>>): string {
   const { prompt, depth, tokens, repeats } = settings;
   const rate = ({ median, p95 }: { median: number; p95: number }) => [rateText(median), rateText(p95)];
@@ -168,6 +183,20 @@ function reportText({
       ],
       { left: [0, 1] },
     ),
+    ...(batches.length === 0
+      ? []
+      : [
+          "",
+          table([
+            ["sequences at once", "tokens/s", "p95", "ms a step", "× one"],
+            ...batches.map(({ sequences, tokensPerSecond, stepMs }) => [
+              String(sequences),
+              ...rate(tokensPerSecond),
+              stepMs.toFixed(2),
+              (tokensPerSecond.median / batches[0].tokensPerSecond.median).toFixed(2),
+            ]),
+          ]),
+        ]),
     ...(profile ?? []).flatMap(({ step, kernels }) => ["", profileText(step, kernels)]),
   ].join("\n");
 }

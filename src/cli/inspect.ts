@@ -13,6 +13,8 @@ import { sproutFolder } from "./package.ts";
 import { bytesText, countText, table } from "./text.ts";
 
 interface InspectOptions extends Omit<ModelOptions, "reference"> {
+  readonly sequences: number;
+  readonly cacheTokens?: number;
   readonly json?: boolean;
 }
 
@@ -26,6 +28,8 @@ export function addInspect(program: Command): void {
       "tokens of prompt and reply together (default: the model's, at most 4096)",
       wholeNumber(2),
     )
+    .option("--sequences <count>", "replies that are written at once", wholeNumber(1), 1)
+    .option("--cache-tokens <count>", "tokens that the KV cache holds (default: one context)", wholeNumber(1))
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
@@ -46,7 +50,15 @@ async function inspectModel(model: OpenedModel, options: InspectOptions) {
   const { config, sources, checkpoint } = model;
   const { adapter, profile } = await findProfile(options);
   const dtype = options.dtype === "auto" ? (profile.f16 ? "f16" : "f32") : options.dtype;
-  const runner = { ...runnerOptions(config, { ...options, maxContext: options.context }), kvFormat: dtype } as const;
+  const { context, sequences } = options;
+  const standard = runnerOptions(config, { ...options, maxContext: context });
+  const runner = {
+    ...standard,
+    kvFormat: dtype,
+    maxSequences: sequences,
+    cacheTokens: options.cacheTokens ?? standard.maxContext,
+    snapshots: Math.max(standard.snapshots, sequences),
+  } as const;
   const planned = weightLeaves(sources).map((leaf) => planWeight(leaf, options.quantization));
   const largest = planned.reduce((a, b) =>
     dataBytes(b.format, b.rows * b.columns) > dataBytes(a.format, a.rows * a.columns) ? b : a,
@@ -79,6 +91,8 @@ async function inspectModel(model: OpenedModel, options: InspectOptions) {
       dtype,
       quantization: options.quantization,
       context: runner.maxContext,
+      sequences,
+      cacheTokens: runner.cacheTokens,
       weights: byFormat(planned, weightBytes),
       bytesPerToken: Math.round(
         sumWeights(sources, (leaf) => weightBytes(planWeight(leaf, options.quantization))).active,
@@ -143,7 +157,8 @@ function reportText({ layers, experts, parameters, tensors, plan, ...model }: Re
     "Tensors",
     table([...formats(tensors.formats), ["total", String(tensors.count), bytesText(tensors.bytes)]]),
     "",
-    `Memory on ${plan.adapter ?? "any WebGPU device"}, for ${plan.context} tokens in ${plan.dtype}`,
+    `Memory on ${plan.adapter ?? "any WebGPU device"}, for ${plan.context} tokens in ${plan.dtype}` +
+      (plan.sequences > 1 ? `, ${plan.sequences} replies at once, ${plan.cacheTokens} tokens in all` : ""),
     table([
       ...formats(plan.weights).map(([format, count, bytes]) => [`weights, ${format}`, count, bytes]),
       ["KV cache", "", bytesText(memory.kvCache)],

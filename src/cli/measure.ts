@@ -41,6 +41,47 @@ export async function measureDecode(
   return all.slice(1);
 }
 
+/**
+ * Milliseconds of `count` decode steps for `sequences` at once after `depth` tokens each, `repeats` times after a warm-up.
+ * Every sequence has read tokens of its own.
+ */
+export async function measureBatch(
+  runner: Runner,
+  sequences: number,
+  { depth, count, repeats }: { readonly depth: number; readonly count: number; readonly repeats: number },
+): Promise<number[]> {
+  const { blockTokens, vocabularySize, maxBatchTokens } = runner.limits;
+  const perSequence = Math.ceil((depth + count + 1) / blockTokens);
+  const rows = Array.from({ length: sequences }, (_, slot) => ({
+    slot,
+    blocks: Array.from({ length: perSequence }, (_, i) => slot * perSequence + i),
+  }));
+  for (const { slot, blocks } of rows) {
+    const prompt = variedTokens(depth, vocabularySize, slot);
+    for (let position = 0; position < depth; position += maxBatchTokens) {
+      const tokens = prompt.slice(position, position + maxBatchTokens);
+      await runner.prefill([{ tokens, position, slot, blocks }]);
+    }
+  }
+  const times: number[] = [];
+  for (let i = 0; i <= repeats; i++) {
+    for (const { slot } of rows) runner.setSampling(slot, { ...GREEDY, maxTokens: count + 2 }, []);
+    const step = (ahead: number) =>
+      runner.decode(
+        rows.map((row) => ({ ...row, position: depth + ahead, token: ahead === 0 ? row.slot : undefined })),
+      );
+    await step(0);
+    const start = performance.now();
+    const inFlight: Promise<unknown>[] = [];
+    for (let submitted = 1; submitted <= count || inFlight.length > 0; ) {
+      while (submitted <= count && inFlight.length < STEPS_IN_FLIGHT) inFlight.push(step(submitted++));
+      await inFlight.shift();
+    }
+    times.push(performance.now() - start);
+  }
+  return times.slice(1);
+}
+
 /** The value that a share `q` of the others does not exceed. */
 export function quantile(values: readonly number[], q: number): number {
   const sorted = values.toSorted((a, b) => a - b);
@@ -93,5 +134,5 @@ async function drawTokens(runner: Runner, position: number, count: number): Prom
 }
 
 /** Different tokens, so that experts are used as they are by text. */
-export const variedTokens = (length: number, vocabulary: number): number[] =>
-  Array.from({ length }, (_, i) => (i * 7919) % vocabulary);
+export const variedTokens = (length: number, vocabulary: number, seed = 0): number[] =>
+  Array.from({ length }, (_, i) => (i * 7919 + seed * 104_729) % vocabulary);

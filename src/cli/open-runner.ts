@@ -59,6 +59,8 @@ export interface OpenRunnerOptions {
   readonly fast?: boolean;
   /** Tokens of one prefill step. */
   readonly batchTokens?: number;
+  readonly maxSequences?: number;
+  readonly cacheTokens?: number;
 }
 
 export type OpenedRunner =
@@ -81,10 +83,10 @@ export async function withRunner<T>(
 
 async function openRunner(
   { config, sources, isSynthetic }: OpenedModel,
-  { adapter, dtype, quantization, context, reference, fast, batchTokens }: OpenRunnerOptions,
+  { adapter, dtype, quantization, context, reference, fast, batchTokens, maxSequences, cacheTokens }: OpenRunnerOptions,
 ): Promise<OpenedRunner> {
   const standard = runnerOptions(config, { quantization, maxContext: context });
-  const options = { ...standard, maxBatchTokens: batchTokens ?? standard.maxBatchTokens };
+  const options = { ...standard, maxSequences, cacheTokens, maxBatchTokens: batchTokens ?? standard.maxBatchTokens };
   if (reference) return { runner: await ReferenceRunner.load(sources, options) };
   const device = await Device.open({ ...(await openGpu({ adapter, fast })), withoutF16: dtype === "f32" });
   try {

@@ -96,3 +96,6 @@ export function number(text: string): number {
   if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("A number is wanted.");
   return value;
 }
+
+/** Whole numbers from 1 on, between commas. */
+export const countList = (text: string): number[] => text.split(",").map(wholeNumber(1));

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LocalLLM } from "../../src/api/llm.ts";
 import { RemoteLLM } from "../../src/api/remote-llm.ts";
 import type { GenerationEvent, LoadOptions, LoadProgress } from "../../src/api/types.ts";
@@ -164,24 +164,6 @@ describe("loading", () => {
     expect(error).toBeInstanceOf(kind);
     expect(error).toMatchObject(facts);
     expect(worker.isTerminated).toBe(true);
-  });
-
-  test.each([
-    ["hf:owner/model", "hf_secret"],
-    [FOLDER, undefined],
-  ])("asks for a token for the Hub alone, and posts it as text: %s", async (source, posted) => {
-    vi.stubEnv("HF_ENDPOINT", "http://127.0.0.1:1");
-    const worker = new ChannelWorker(nodePlatform);
-    const post = vi.spyOn(worker, "postMessage");
-    const hubToken = vi.fn(async () => "hf_secret");
-    const controller = new AbortController();
-    const loading = RemoteLLM.load(worker, source, { ...OPTIONS, hubToken, signal: controller.signal });
-    await vi.waitFor(() => expect(post).toHaveBeenCalled());
-    controller.abort();
-    await failure(loading);
-    vi.unstubAllEnvs();
-    expect(hubToken).toHaveBeenCalledTimes(posted === undefined ? 0 : 1);
-    expect(post.mock.calls[0][0]).toMatchObject({ kind: "load", options: { hubToken: posted } });
   });
 
   test.each(["before it begins", "midway"])("aborted %s, ends the worker at once", async (when) => {

@@ -160,7 +160,7 @@ function isGrouped(profile: DeviceProfile, x: GpuTensor, { experts, topK, down }
   const rowsPerExpert = (x.rows * topK) / experts;
   const partBytes = x.rows * topK * x.columns * 4;
   const isWhole = x.columns % 32 === 0 && down.columns % 32 === 0;
-  return isWhole && rowsPerExpert >= (isProcessor(profile) ? 3 : 8) && partBytes <= profile.maxBindingBytes;
+  return isWhole && rowsPerExpert >= (isProcessor(profile) ? 2 : 8) && partBytes <= profile.maxBindingBytes;
 }
 
 /** Token by token: for a few tokens, which seldom share an expert. Two dispatches, each expert's rows read as chosen. */

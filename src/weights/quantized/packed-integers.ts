@@ -13,7 +13,7 @@ export function packQuantized(parts: Parts, bits: number): CheckpointTensor {
   const packed = parts.get("weight_packed", ["I32"]);
   parts.find("weight_shape");
   const rows = packed.shape.slice(0, -1);
-  // Codes of 2, 4 or 8 bits fill a word, and nobody quantises rows so short that their last one is not full.
+  // Nobody quantises rows so short that their last word is not full.
   const columns = (packed.shape.at(-1)! * 32) / bits;
   const scale = parts.get("weight_scale", FLOAT_TYPES);
   const groups = scale.shape.at(-1)!;
@@ -46,7 +46,7 @@ export function packQuantized(parts: Parts, bits: number): CheckpointTensor {
   });
 }
 
-/** Codes [to − from, columns] of rows that are packed downwards: a word holds neighbouring rows, the first in the low bits. */
+/** Codes [to − from, columns] of rows that are packed downwards: streams of bits that run along the first dimension. */
 function unpackColumns(bytes: Uint8Array, from: number, to: number, columns: number, bits: number): Uint8Array {
   const words = new Uint32Array(bytes.slice().buffer);
   const codes = new Uint8Array((to - from) * columns);
@@ -54,7 +54,12 @@ function unpackColumns(bytes: Uint8Array, from: number, to: number, columns: num
   for (let row = from, i = 0; row < to; row++) {
     const word = (row * bits) >> 5;
     const shift = (row * bits) & 31;
-    for (let column = 0; column < columns; column++, i++) codes[i] = (words[word * columns + column] >>> shift) & mask;
+    for (let column = 0; column < columns; column++, i++) {
+      const low = words[word * columns + column] >>> shift;
+      // A code may end in the word below.
+      const high = shift + bits > 32 ? words[(word + 1) * columns + column] << (32 - shift) : 0;
+      codes[i] = (low | high) & mask;
+    }
   }
   return codes;
 }

@@ -9,7 +9,7 @@ export class Parts {
   readonly files: FileSource;
   readonly prefix: string;
   readonly #stored: ReadonlyMap<string, StoredTensor>;
-  readonly #used: StoredTensor[] = [];
+  readonly #used = new Map<string, StoredTensor>();
 
   constructor(files: FileSource, stored: ReadonlyMap<string, StoredTensor>, prefix: string) {
     this.files = files;
@@ -18,13 +18,14 @@ export class Parts {
   }
 
   /** Names of the parts that were asked for. */
-  get used(): string[] {
-    return this.#used.map(({ name }) => name);
+  get used(): Iterable<string> {
+    return this.#used.keys();
   }
 
   find(suffix: string): StoredTensor | undefined {
-    const tensor = this.#stored.get(this.prefix + suffix);
-    if (tensor && !this.#used.includes(tensor)) this.#used.push(tensor);
+    const name = this.prefix + suffix;
+    const tensor = this.#stored.get(name);
+    if (tensor) this.#used.set(name, tensor);
     return tensor;
   }
 
@@ -50,7 +51,7 @@ export class Parts {
       name,
       shape,
       ...formats,
-      sizeBytes: this.#used.reduce((sum, { from, to }) => sum + to - from, 0),
+      sizeBytes: [...this.#used.values()].reduce((sum, { from, to }) => sum + to - from, 0),
       async read(from, to, signal): Promise<WeightRows> {
         invariant(0 <= from && from <= to && to <= rows, `rows [${from}, ${to}) of ${name}, which has ${rows}`);
         return read(from, to, signal);

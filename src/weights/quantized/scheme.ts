@@ -112,8 +112,7 @@ function compressed(json: Json): Scheme {
     checkFormat(group.format);
     const weights = (group.weights ?? {}) as Json;
     const { num_bits: bits, block_structure: block } = weights;
-    // Others do not fill words, and tools differ in how they leave them.
-    if (bits !== 2 && bits !== 4 && bits !== 8) throw unsupported(`compressed-tensors of ${bits} bits`);
+    if (!isPositive(bits) || bits > 8) throw unsupported(`compressed-tensors of ${JSON.stringify(bits)} bits`);
     return { targets: (group.targets ?? []) as string[], bits, block };
   });
   checkFormat(json.format);

@@ -48,7 +48,7 @@ describe("refuses by name, before anything but config.json is read:", () => {
       { quantization_config: compressed({ transform_config: { config_groups: { u: {} } } }) },
       /transform_config/,
     ],
-    ["3 bits", { quantization_config: compressed({}, { num_bits: 3 }) }, /of 3 bits/],
+    ["16 bits", { quantization_config: compressed({}, { num_bits: 16 }) }, /of 16 bits/],
     [
       "ModelOpt's other formats",
       { quantization_config: { quant_method: "modelopt", quant_algo: "W4A8_AWQ" } },
