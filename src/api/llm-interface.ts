@@ -1,3 +1,4 @@
+import type { EngineStats } from "../engine/engine.ts";
 import type {
   ChatMessage,
   ChatParams,
@@ -31,6 +32,8 @@ export interface LanguageModel {
   render(messages: readonly ChatMessage[], params?: RenderParams): Promise<string>;
   /** How likely each token of a text is after those before it; the first has no probability and is left out. */
   score(ids: readonly number[], params?: ScoreParams): Promise<ScoredToken[]>;
+  /** How much is going on, and counts since the model was loaded. */
+  stats(): Promise<EngineStats>;
   /** Forget the state that is kept of earlier prompts. */
   clearCache(): Promise<void>;
   /** Free the device; replies under way end with an error. */

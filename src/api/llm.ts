@@ -1,4 +1,5 @@
 import { type ChatPlan, chatPlan } from "../chat/chat-plan.ts";
+import type { EngineStats } from "../engine/engine.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import type { TemplateOptions } from "../tokenizer/chat-template.ts";
 import { generation } from "./generation.ts";
@@ -88,8 +89,12 @@ export class LocalLLM implements LanguageModel {
     return score(model.engine, model.tokenizer, ids, params, model.info.vocabulary);
   }
 
+  async stats(): Promise<EngineStats> {
+    return this.#model.engine.stats();
+  }
+
   async clearCache(): Promise<void> {
-    await this.#model.engine.clearCache();
+    this.#model.engine.clearCache();
   }
 
   async dispose(): Promise<void> {

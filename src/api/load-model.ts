@@ -73,7 +73,7 @@ async function load(
   try {
     const info = { ...describe(checkpoint, config, sources, started), sampling };
     progress.report("ready");
-    return { engine: new Engine(started.runner), tokenizer, template, defaults, info };
+    return { engine: new Engine(started.runner, options.queue), tokenizer, template, defaults, info };
   } catch (error) {
     started.runner.dispose();
     throw error;
@@ -105,7 +105,12 @@ function defaultSampling(
 /** How a runner is set up for a model; the format of its KV cache is for the device to say. */
 export function runnerOptions(
   config: ModelConfig,
-  { quantization = "auto", maxContext }: Pick<LoadOptions, "quantization" | "maxContext">,
+  {
+    quantization = "auto",
+    maxContext,
+    maxSequences,
+    cacheTokens,
+  }: Pick<LoadOptions, "quantization" | "maxContext" | "maxSequences" | "cacheTokens">,
   usableVocabulary = config.vocabularySize,
 ): Omit<RunnerOptions, "kvFormat"> {
   return {
@@ -113,7 +118,9 @@ export function runnerOptions(
     quantization,
     maxContext: contextLength(maxContext, config),
     maxBatchTokens: BATCH_TOKENS,
-    snapshots: SNAPSHOTS,
+    maxSequences: atLeastOne("maxSequences", maxSequences),
+    cacheTokens: atLeastOne("cacheTokens", cacheTokens),
+    snapshots: Math.max(SNAPSHOTS, maxSequences ?? 1),
     usableVocabulary: Math.min(usableVocabulary, config.vocabularySize),
   };
 }
@@ -185,6 +192,8 @@ function describe(
     layers: { attention, delta: config.layers.length - attention },
     quantization: options.quantization,
     maxContext: options.maxContext,
+    maxSequences: runner.limits.maxSequences,
+    cacheTokens: runner.limits.blocks * runner.limits.blockTokens,
     maxBatchTokens: options.maxBatchTokens,
     vocabulary: config.vocabularySize,
     adapter,
@@ -196,9 +205,14 @@ function checkOptions({ quantization = "auto", store = "auto", device: { dtype =
   const oneOf = (field: string, value: string, choices: readonly string[]) => {
     if (!choices.includes(value)) throw new InvalidRequestError(field, `${value} is none of ${choices.join(", ")}.`);
   };
-  oneOf("quantization", quantization, ["auto", "f32", "f16", "bf16", "q8", "q4"]);
+  oneOf("quantization", quantization, ["auto", "f32", "f16", "bf16", "q8", "q4a", "q4"]);
   oneOf("device.dtype", dtype, ["auto", "f32", "f16"]);
   oneOf("store", store, ["auto", "none", "indexeddb", "opfs", "files", "memory"]);
+}
+
+function atLeastOne(field: string, count: number | undefined): number | undefined {
+  if (count === undefined || (Number.isSafeInteger(count) && count >= 1)) return count;
+  throw new InvalidRequestError(field, `${count} is not a whole number of at least 1.`);
 }
 
 function contextLength(asked: number | undefined, { maxPositions }: ModelConfig): number {

@@ -31,6 +31,7 @@ export type ToWorker =
     }
   | { readonly kind: "score"; readonly id: number; readonly input: readonly number[]; readonly params: ScoreParams }
   | { readonly kind: "clearCache"; readonly id: number }
+  | { readonly kind: "stats"; readonly id: number }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "dispose"; readonly id: number };
 

@@ -1,3 +1,4 @@
+import type { EngineStats } from "../engine/engine.ts";
 import { invariant, LLMError, WorkerError } from "../errors.ts";
 import { parseHubId } from "../weights/hub-id.ts";
 import { generation } from "./generation.ts";
@@ -95,6 +96,10 @@ export class RemoteLLM implements LanguageModel {
 
   score(ids: readonly number[], { signal, ...params }: ScoreParams = {}): Promise<ScoredToken[]> {
     return this.#call({ kind: "score", input: ids, params }, signal) as Promise<ScoredToken[]>;
+  }
+
+  stats(): Promise<EngineStats> {
+    return this.#call({ kind: "stats" }) as Promise<EngineStats>;
   }
 
   async clearCache(): Promise<void> {

@@ -35,6 +35,8 @@ export function serveLLM(port: Port<ToPage, ToWorker>, platform: Platform): void
         return model.render(message.input, message.params);
       case "score":
         return model.score(message.input, { ...message.params, signal });
+      case "stats":
+        return model.stats();
       case "clearCache":
         return model.clearCache();
       case "dispose":

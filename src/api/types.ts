@@ -250,6 +250,12 @@ export interface LoadOptions {
   readonly quantization?: Quantization;
   /** Tokens of prompt and reply together. Default: what the model was made for, at most 4096. */
   readonly maxContext?: number;
+  /** Replies written at once; others wait. Each takes its recurrent state of memory. Default 1. */
+  readonly maxSequences?: number;
+  /** Tokens of all replies under way, and of what is kept of earlier ones. Default: one context. */
+  readonly cacheTokens?: number;
+  /** Replies that may wait, and tokens of their prompts; further ones fail with `QueueFullError`. Default: no limit. */
+  readonly queue?: { readonly maxWaiting?: number; readonly maxWaitingTokens?: number };
   readonly onProgress?: (progress: LoadProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -271,6 +277,9 @@ export interface ModelInfo {
   readonly layers: { readonly delta: number; readonly attention: number };
   readonly quantization: string;
   readonly maxContext: number;
+  readonly maxSequences: number;
+  /** Tokens that the KV cache holds. */
+  readonly cacheTokens: number;
   /** Tokens of the longest step. */
   readonly maxBatchTokens: number;
   readonly vocabulary: number;

@@ -1,8 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
-import { InvalidRequestError } from "../errors.ts";
+import { InvalidRequestError, LLMError } from "../errors.ts";
+import { type LanguageModel, LLM } from "../node.ts";
 import type { LLMServer } from "../server.ts";
-import { loadLLM } from "./load.ts";
+import { loadingLine } from "./loading-line.ts";
 import { cacheOption, type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
 import { packageVersion, sproutFolder } from "./package.ts";
 import { countText } from "./text.ts";
@@ -17,7 +18,9 @@ export interface ServeOptions extends Omit<ModelOptions, "context"> {
   readonly strictModel?: boolean;
   readonly maxModelLen?: number;
   readonly maxNumSeqs: number;
+  readonly kvCacheTokens?: number;
   readonly maxNumQueuedReqs: number;
+  readonly maxNumQueuedTokens?: number;
   readonly maxRequestsPerKey?: number;
   readonly maxBodyMib: number;
   readonly allowedOrigins?: readonly string[];
@@ -37,8 +40,14 @@ export function addServe(program: Command): void {
     .option("--served-model-name <names...>", "what the model is called; replies carry the first name")
     .option("--strict-model", "answer 404 to requests for a model of another name")
     .option("--max-model-len <tokens>", "tokens of prompt and reply together, such as 32768 or 32k", tokenCount)
-    .option("--max-num-seqs <count>", "replies written at once", wholeNumber(1), 256)
+    .option("--max-num-seqs <count>", "replies written at once; each takes memory for its state", wholeNumber(1), 16)
+    .option(
+      "--kv-cache-tokens <tokens>",
+      "tokens of all replies together (default: four contexts, up to 64k)",
+      tokenCount,
+    )
     .option("--max-num-queued-reqs <count>", "replies that may wait; further requests get 503", wholeNumber(0), 512)
+    .option("--max-num-queued-tokens <count>", "tokens of their prompts (default: no limit)", wholeNumber(0))
     .option("--max-requests-per-key <count>", "replies of one client; further requests get 429", wholeNumber(1))
     .option("--max-body-mib <size>", "size of a request", number, 64)
     .option("--allowed-origins <origins...>", "whose pages may ask (default: all)")
@@ -62,7 +71,12 @@ async function serve(model = sproutFolder(), options: ServeOptions): Promise<voi
   // Nothing else needs the server's libraries.
   const { createServer } = await import("../server.ts");
   const keys = await apiKeys(options);
-  const llm = loadLLM(model, { ...options, context: options.maxModelLen });
+  let load!: () => void;
+  // An address that is taken should be told before a model is loaded for minutes.
+  const isListening = new Promise<void>((resolve) => {
+    load = resolve;
+  });
+  const llm = isListening.then(() => loadModel(model, options));
   const server = createServer(llm, {
     servedModelNames: options.servedModelName,
     strictModel: options.strictModel,
@@ -77,32 +91,58 @@ async function serve(model = sproutFolder(), options: ServeOptions): Promise<voi
   });
   const closed = closeOnSignal(server, options.shutdownTimeout * 1000);
   try {
-    const url = await server.listen(options);
+    const url = await server.listen(options).catch((error: Error) => {
+      throw new LLMError(
+        `Cannot listen on ${options.host}, port ${options.port}: ${error.message}. Try another --port.`,
+      );
+    });
+    load();
     console.error(`Listening on ${url}; the model is being loaded.`);
     await server.ready();
     const { info } = await llm;
-    console.error(`GPU KV cache size: ${countText(info.maxContext)} tokens (${info.maxContext}).`);
+    const { maxContext, cacheTokens, maxSequences } = info;
+    console.error(`GPU KV cache size: ${cacheTokens} tokens; ${maxSequences} replies at once`);
+    console.error(
+      `Maximum concurrency for ${maxContext} tokens per request: ${(cacheTokens / maxContext).toFixed(2)}x`,
+    );
     console.error("Application startup complete.");
     console.error(`Sluice serves ${model} on ${url}/v1${keys.length > 0 ? ", with API keys" : ""}. Ctrl-C stops it.`);
     if (keys.length === 0 && !["127.0.0.1", "localhost", "::1"].includes(options.host)) {
       console.error("Anybody who reaches this address can use it; --api-key asks for a key.");
     }
     await closed;
+    await (await llm).dispose();
   } finally {
     await server.close({ timeoutMs: 0 });
-    await llm.then(
-      (loaded) => loaded.dispose(),
-      () => {},
-    );
   }
 }
+
+async function loadModel(model: string, options: ServeOptions): Promise<LanguageModel> {
+  const { adapter, dtype, reference, quantization, maxModelLen, maxNumSeqs, maxNumQueuedTokens } = options;
+  const llm = await LLM.load(model, {
+    device: { adapter, dtype, reference },
+    quantization,
+    maxContext: maxModelLen,
+    maxSequences: maxNumSeqs,
+    cacheTokens: options.kvCacheTokens ?? Math.min(4 * (maxModelLen ?? DEFAULT_CONTEXT), 2 ** 16),
+    queue: { maxWaitingTokens: maxNumQueuedTokens },
+    onProgress: loadingLine(),
+  });
+  const { info } = llm;
+  console.error(`${info.label}: ${countText(info.parameters)} parameters; ${info.adapter.name}, ${info.adapter.dtype}`);
+  return llm;
+}
+
+/** Of a model that is loaded without being told. */
+const DEFAULT_CONTEXT = 4096;
 
 /** Settles when the first signal has been obeyed. A second one ends the process at once. */
 function closeOnSignal(server: LLMServer, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
     let isSecond = false;
     const stop = () => {
-      if (isSecond) process.exit(130);
+      // While the model is being loaded, nobody waits for an answer.
+      if (isSecond || server.state === "loading") process.exit(130);
       isSecond = true;
       console.error("Stopping: no further requests are taken.");
       server.close({ timeoutMs }).then(resolve, reject);

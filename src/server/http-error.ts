@@ -6,6 +6,7 @@ import {
   LLMError,
   NumericalError,
   OutOfMemoryError,
+  QueueFullError,
 } from "../errors.ts";
 
 export type ErrorType =
@@ -81,6 +82,15 @@ export function toHttpError(error: unknown): HttpError {
       { status: 503, code: "device_unavailable", headers: { "Retry-After": "5" } },
       options,
     );
+  }
+  if (error instanceof QueueFullError) {
+    const facts = {
+      status: 503,
+      code: "queue_full",
+      type: "overloaded_error",
+      headers: { "Retry-After": "5" },
+    } as const;
+    return new HttpError(message, facts, options);
   }
   if (error instanceof RangeError && /call stack/.test(message)) {
     return new HttpError("The request is nested too deeply.", { status: 400, code: "too_deep" }, options);

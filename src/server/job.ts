@@ -71,7 +71,7 @@ export class Job {
         metrics.admitted(event.total);
         break;
       case "finish":
-        metrics.ended(event.reason, event.usage.cachedTokens, event.usage.completionTokens);
+        metrics.ended(event.reason, event.usage.completionTokens);
         break;
       default:
         metrics.tokens(event.tokenIds.length);

@@ -1,15 +1,27 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import type { LanguageModel } from "../api/llm-interface.ts";
 
 /** What Prometheus reads, under vLLM's names, so that its dashboards, routers and scalers find what they look for. */
 export class Metrics {
-  readonly registry = new Registry();
+  readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
+  readonly #registry = new Registry();
+  readonly #llm: LanguageModel;
   readonly #labels: { model_name: string; engine: string };
   readonly #waiting = this.#gauge("num_requests_waiting", "Replies that wait for their turn.");
   readonly #running = this.#gauge("num_requests_running", "Replies being read or written.");
   readonly #promptTokens = this.#counter("prompt_tokens_total", "Prompt tokens.");
   readonly #generationTokens = this.#counter("generation_tokens_total", "Generated tokens.");
+  readonly #cacheUsage = this.#gauge("kv_cache_usage_perc", "Share of the KV cache that replies use, 0 to 1.");
   readonly #cacheQueries = this.#counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.");
   readonly #cacheHits = this.#counter("prefix_cache_hits_total", "Prompt tokens found there.");
+  readonly #preemptions = this.#counter("num_preemptions_total", "Times that a reply gave up its state for another.");
+  readonly #corrupted = this.#counter("corrupted_requests_total", "Replies read again: something was not a number.");
+  readonly #cacheConfig = this.#gauge("cache_config_info", "How memory for states is laid out.", [
+    "num_gpu_blocks",
+    "max_model_len",
+    "max_num_seqs",
+    "cache_tokens",
+  ]);
   readonly #rejections = this.#counter("admission_rejections_total", "Requests turned away.", ["reason"]);
   readonly #success = this.#counter("request_success_total", "Replies that ended.", ["finished_reason"]);
   readonly #promptLength = this.#histogram("request_prompt_tokens", "Prompt tokens of a reply.", TOKENS);
@@ -26,11 +38,11 @@ export class Metrics {
   readonly #decode = this.#histogram("request_decode_time_seconds", "From the first token to the last.", SECONDS);
   readonly #inference = this.#histogram("request_inference_time_seconds", "Reading and writing.", SECONDS);
 
-  constructor(modelName: string) {
+  constructor(modelName: string, llm: LanguageModel) {
     this.#labels = { model_name: modelName, engine: "0" };
+    this.#llm = llm;
     for (const gauge of [this.#waiting, this.#running]) gauge.set(this.#labels, 0);
-    const counters = [this.#promptTokens, this.#generationTokens, this.#cacheQueries, this.#cacheHits];
-    for (const counter of counters) counter.inc(this.#labels, 0);
+    for (const counter of [this.#promptTokens, this.#generationTokens]) counter.inc(this.#labels, 0);
   }
 
   reject(reason: string): void {
@@ -64,15 +76,13 @@ export class Metrics {
         lastMs = now;
         this.#generationTokens.inc(labels, count);
       },
-      ended: (reason, cachedTokens = 0, completionTokens = 0) => {
+      ended: (reason, completionTokens = 0) => {
         if (hasEnded) return;
         hasEnded = true;
         (admittedMs > 0 ? this.#running : this.#waiting).dec(labels);
         this.#success.inc({ ...labels, finished_reason: reason });
         this.#endToEnd.observe(labels, seconds(startMs));
         this.#promptTokens.inc(labels, promptTokens);
-        this.#cacheQueries.inc(labels, promptTokens);
-        this.#cacheHits.inc(labels, cachedTokens);
         this.#promptLength.observe(labels, promptTokens);
         this.#replyLength.observe(labels, completionTokens);
         if (admittedMs > 0) this.#inference.observe(labels, seconds(admittedMs));
@@ -83,12 +93,33 @@ export class Metrics {
     };
   }
 
-  #options(name: string, help: string, more: readonly string[] = []) {
-    return { name: `vllm:${name}`, help, labelNames: ["model_name", "engine", ...more], registers: [this.registry] };
+  /** All of it, as Prometheus reads it; what the engine counts is asked for now. */
+  async text(): Promise<string> {
+    const { blocks, cachedTokens, preempted, nanReplays } = await this.#llm.stats();
+    const { maxContext, maxSequences, cacheTokens } = this.#llm.info;
+    const labels = this.#labels;
+    const facts = { max_model_len: maxContext, max_num_seqs: maxSequences, cache_tokens: cacheTokens };
+    this.#cacheConfig.set({ ...labels, ...facts, num_gpu_blocks: blocks.total }, 1);
+    this.#cacheUsage.set(labels, blocks.used / blocks.total);
+    const totals = [
+      [this.#cacheQueries, cachedTokens.queried],
+      [this.#cacheHits, cachedTokens.hit],
+      [this.#preemptions, preempted],
+      [this.#corrupted, nanReplays],
+    ] as const;
+    for (const [counter, total] of totals) {
+      counter.reset();
+      counter.inc(labels, total);
+    }
+    return this.#registry.metrics();
   }
 
-  #gauge(name: string, help: string) {
-    return new Gauge(this.#options(name, help));
+  #options(name: string, help: string, more: readonly string[] = []) {
+    return { name: `vllm:${name}`, help, labelNames: ["model_name", "engine", ...more], registers: [this.#registry] };
+  }
+
+  #gauge(name: string, help: string, labels?: readonly string[]) {
+    return new Gauge(this.#options(name, help, labels));
   }
 
   #counter(name: string, help: string, labels?: readonly string[]) {
@@ -104,7 +135,7 @@ export class Metrics {
 export interface ReplyMetrics {
   admitted(promptTokens: number): void;
   tokens(count: number): void;
-  ended(reason: string, cachedTokens?: number, completionTokens?: number): void;
+  ended(reason: string, completionTokens?: number): void;
 }
 
 const SHORT_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10];

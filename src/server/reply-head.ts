@@ -14,7 +14,7 @@ export function completionHead(c: Context<Env>, service: Service, { model }: { m
   };
 }
 
-export const newId = (prefix: string): string => `${prefix}-${randomUUID().replaceAll("-", "")}`;
+export const newId = (prefix: string): string => `${prefix}${randomUUID().replaceAll("-", "")}`;
 
 /** The name that the reply carries: as it was asked for where it is known. Fails with 404, or warns in a header. */
 export function modelName(c: Context<Env>, { names }: Service, asked: string | undefined): string {

@@ -116,7 +116,7 @@ export class Service {
     try {
       const llm = await pending;
       const names = new ModelNames(llm.info.label, servedModelNames, strictModel);
-      this.#loaded = { llm, names, metrics: new Metrics(names.first) };
+      this.#loaded = { llm, names, metrics: new Metrics(names.first, llm) };
       if (rehearse) await rehearseLongestStep(llm);
       if (this.#state === "loading") this.#state = "ready";
     } catch (error) {

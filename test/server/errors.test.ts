@@ -128,6 +128,18 @@ describe("errors", () => {
   });
 });
 
+it("tells Prometheus what the engine counts, each time anew", async () => {
+  const api = await serve();
+  for (let i = 0; i < 2; i++) {
+    const text = await (await api.get("/metrics")).text();
+    expect(text).toMatch(/vllm:kv_cache_usage_perc\{[^}]*\} 0\.25\n/);
+    expect(text).toMatch(/vllm:num_preemptions_total\{[^}]*\} 3\n/);
+    expect(text).toMatch(/vllm:prefix_cache_hits_total\{[^}]*\} 5\n/);
+    expect(text).toMatch(/vllm:corrupted_requests_total\{[^}]*\} 2\n/);
+    expect(text).toMatch(/vllm:cache_config_info\{[^}]*num_gpu_blocks="4"[^}]*\} 1\n/);
+  }
+});
+
 it("takes 32 MiB by default", async () => {
   const api = await serve();
   const content = "a".repeat(32 * 2 ** 20);

@@ -19,6 +19,8 @@ beforeAll(async () => {
   const loading = LocalLLM.load(nodePlatform, "demo/public/models/sprout", {
     device: { adapter: testAdapterName, dtype: "f32" },
     maxContext: 256,
+    maxSequences: 4,
+    cacheTokens: 1024,
   });
   server = createServer(loading, { servedModelNames: ["Sprout/Sprout-28M", "sprout"] });
   api = client(await server.listen({ port: 0 }));

@@ -1,6 +1,7 @@
 import { generation } from "../../src/api/generation.ts";
 import type { LanguageModel } from "../../src/api/llm-interface.ts";
 import type { ChatMessage, ChatParams, GenerateParams, GenerationEvent, ModelInfo } from "../../src/api/types.ts";
+import type { EngineStats } from "../../src/engine/engine.ts";
 
 /** What a reply does: its events, with pauses between them where a promise is yielded. */
 export type Script = (params: ChatParams) => AsyncGenerator<GenerationEvent, void, void>;
@@ -51,6 +52,10 @@ export class ScriptedLLM implements LanguageModel {
 
   async clearCache() {}
 
+  async stats() {
+    return STATS;
+  }
+
   async dispose() {}
 }
 
@@ -89,6 +94,19 @@ export async function* untilAborted({ signal }: ChatParams): AsyncGenerator<Gene
   yield finish("", { reason: "abort" });
 }
 
+const STATS: EngineStats = {
+  running: 0,
+  waiting: 0,
+  waitingTokens: 0,
+  preempted: 3,
+  blocks: { used: 1, cached: 2, total: 4 },
+  snapshots: 0,
+  cachedTokens: { hit: 5, queried: 20 },
+  steps: { prefill: 1, decode: 1 },
+  tokens: { prompt: 1, reply: 1 },
+  nanReplays: 2,
+};
+
 const INFO: ModelInfo = {
   label: "models/Scripted-1B",
   modelType: "qwen3_next",
@@ -96,6 +114,8 @@ const INFO: ModelInfo = {
   layers: { delta: 3, attention: 1 },
   quantization: "auto",
   maxContext: 1000,
+  maxSequences: 4,
+  cacheTokens: 1024,
   maxBatchTokens: 64,
   vocabulary: 256,
   sampling: {

@@ -13,7 +13,7 @@ import type { Service } from "../service.ts";
 export async function chatCompletions(c: Context<Env>, service: Service): Promise<Response> {
   const request = await readJson(c.req.raw, chatRequest, service.options.maxBodyBytes);
   const { options } = service;
-  const head = completionHead(c, service, request, "chatcmpl");
+  const head = completionHead(c, service, request, "chatcmpl-");
   const job = startChat(c, service, request);
   const ids = request.return_token_ids ? await promptIds(service, request) : undefined;
   if (!request.stream) {

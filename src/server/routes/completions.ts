@@ -31,7 +31,7 @@ const DEFAULT_MAX_TOKENS = 16;
 export async function completions(c: Context<Env>, service: Service): Promise<Response> {
   const request = await readJson(c.req.raw, completionRequest, service.options.maxBodyBytes);
   const { llm, options } = service;
-  const head = { ...completionHead(c, service, request, "cmpl"), object: "text_completion" };
+  const head = { ...completionHead(c, service, request, "cmpl-"), object: "text_completion" };
   const { n = 1 } = request;
   if (request.suffix) throw invalid("suffix", "this model cannot fill in what comes before a text.", "unsupported");
   if (request.best_of !== undefined && request.best_of > n) {

@@ -13,7 +13,7 @@ import type { Service } from "../service.ts";
 export async function messages(c: Context<Env>, service: Service): Promise<Response> {
   const request = await readJson(c.req.raw, messagesRequest, service.options.maxBodyBytes);
   const model = modelName(c, service, request.model);
-  const head = { id: newId("msg"), type: "message", role: "assistant", model };
+  const head = { id: newId("msg_"), type: "message", role: "assistant", model };
   const job = startChat(c, service, toChatRequest(request));
   const error = (failure: HttpError) => anthropicError(failure, c.get("requestId"));
   if (!request.stream) {

@@ -33,7 +33,7 @@ export async function responses(c: Context<Env>, service: Service): Promise<Resp
 
 function responseHead(request: ResponsesRequest, model: string) {
   return {
-    id: newId("resp"),
+    id: newId("resp_"),
     object: "response",
     created_at: Math.floor(Date.now() / 1000),
     status: "in_progress",
@@ -82,7 +82,7 @@ function completed(head: Head, { reason, usage }: Finish, output: readonly objec
 
 const failureOf = ({ message, facts }: HttpError) => ({ code: facts.code, message });
 
-const PREFIX = { reasoning: "rs", text: "msg", call: "fc" };
+const PREFIX = { reasoning: "rs_", text: "msg_", call: "fc_" };
 
 /** A block as an item of the output. */
 function itemOf(block: Block, id = newId(PREFIX[block.kind]), status = "completed") {

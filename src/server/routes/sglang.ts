@@ -74,7 +74,7 @@ function choiceOf(llm: LanguageModel, prompt: string | readonly number[], reques
   const wantsLogprobs = at(request.return_logprob) ?? false;
   const start = at(request.logprob_start_len) ?? -1;
   const ask: Ask = {
-    id: newId("gen"),
+    id: newId("gen-"),
     wantsLogprobs,
     top: at(request.top_logprobs_num) ?? 0,
     scoreFrom: wantsLogprobs && start >= 0 ? start : Number.POSITIVE_INFINITY,
@@ -160,9 +160,9 @@ export function serverInfo(c: Context<Env>, { llm, names, options, gate }: Servi
     model_path: names.first,
     served_model_name: names.first,
     context_length: info.maxContext,
-    max_total_num_tokens: info.maxContext,
+    max_total_num_tokens: info.cacheTokens,
     chunked_prefill_size: info.maxBatchTokens,
-    max_running_requests: options.maxRequests,
+    max_running_requests: info.maxSequences,
     running_requests: gate.count,
     version: options.version,
     device: info.adapter.name,

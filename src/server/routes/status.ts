@@ -9,8 +9,8 @@ export function health(c: Context<Env>, service: Service): Response {
 }
 
 /** `GET /metrics` */
-export async function metrics(c: Context<Env>, { metrics: { registry } }: Service): Promise<Response> {
-  return c.body(await registry.metrics(), 200, { "Content-Type": registry.contentType });
+export async function metrics(c: Context<Env>, { metrics: all }: Service): Promise<Response> {
+  return c.body(await all.text(), 200, { "Content-Type": all.contentType });
 }
 
 /** `GET /version` */
