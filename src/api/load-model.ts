@@ -39,7 +39,7 @@ export async function loadModel(platform: Platform, source: ModelSource, options
   options.signal?.throwIfAborted();
   checkOptions(options);
   const progress = new Progress(options.onProgress);
-  const { store, hubToken } = options;
+  const { store = "auto", hubToken } = options;
   const files = await platform.openFiles(source, { store, hubToken, onReport: (report) => progress.stored(report) });
   const checkpoint = await openCheckpoint(files, options.signal);
   try {
