@@ -8,8 +8,7 @@ import { isQuantized, type WeightFormat, type WeightSource } from "./format.ts";
  */
 export function deviceFormat(source: WeightSource, quantization: Quantization): WeightFormat {
   if (source.role === "vector") return "f32";
-  const wanted = quantization === "auto" ? (source.auto ?? source.format) : quantization;
-  const format = wanted === "q4" ? quarter(source) : wanted;
+  const format = quantization === "auto" ? (source.auto ?? source.format) : quantized(source, quantization);
   const fallback = source.format === "f16" ? "f16" : "bf16";
   if (isQuantized(format) && (source.role === "sensitive" || !canQuantize(source.columns))) {
     return isQuantized(source.format) ? source.format : fallback;
@@ -17,8 +16,11 @@ export function deviceFormat(source: WeightSource, quantization: Quantization): 
   return format;
 }
 
-/** 4 bits, except for a table whose rows are tokens. What is stored in 4 bits already stays as it is. */
-function quarter({ role, format }: WeightSource): WeightFormat {
-  if (format === "q4" || format === "q4a") return format;
-  return role === "embedding" || role === "head" ? "q8" : "q4";
+/** No 4 bits for a table whose rows are tokens. What is stored in 4 bits already stays as it is. */
+function quantized({ role, format }: WeightSource, wanted: WeightFormat): WeightFormat {
+  if (!isNibbles(wanted)) return wanted;
+  if (isNibbles(format)) return format;
+  return role === "embedding" || role === "head" ? "q8" : wanted;
 }
+
+const isNibbles = (format: WeightFormat): boolean => format === "q4" || format === "q4a";
