@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { BrowserContext, Page } from "playwright";
@@ -8,6 +8,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { launchWithProfile } from "../support/browser.ts";
 import { type FileServer, serveFiles } from "../support/file-server.ts";
 import { random } from "../support/random.ts";
+import { fixtureFolder } from "../support/reference-model.ts";
 import type { LoadTest, StoreTests } from "../support/store-page.ts";
 import { serveStorePage } from "../support/store-page-server.ts";
 
@@ -166,6 +167,36 @@ describe("stores in a browser", () => {
     expect(result.digest).toBe(digest);
     expect(result.notice).toMatch(/removed while it was in use/);
     expect((await load()).report).toMatchObject({ storedBytes: data.length });
+  });
+
+  it("keeps a model that a page loads, lists it, runs it offline, exports and removes it", async () => {
+    const folder = fixtureFolder("qwen3-next-tiny");
+    const names = ["config.json", "generation_config.json", "model.safetensors"];
+    for (const name of names) server.files[`tiny/${name}`] = await readFile(join(folder, name));
+    const url = `${server.url}/tiny`;
+    const generate = () => page.evaluate((url) => tests.generate(url), url);
+    const first = await generate();
+    expect(first.store?.fetchedBytes).toBeGreaterThan(0);
+    const list = () => page.evaluate(() => tests.list());
+    await expect.poll(async () => (await list())[0]?.isComplete).toBe(true);
+    goOffline();
+    const again = await generate();
+    expect(again.tokenIds).toEqual(first.tokenIds);
+    expect(again.store).toMatchObject({ kind: "indexeddb", fetchedBytes: 0 });
+    const [{ source, storedBytes }] = await list();
+    expect(source).toBe(url);
+    expect(await page.evaluate((url) => tests.exportedBytes(url), url)).toBeGreaterThan(storedBytes);
+    await page.evaluate((url) => tests.remove(url), url);
+    expect(await list()).toEqual([]);
+  });
+
+  it("measures the stores", async () => {
+    const probes = await page.evaluate(() => tests.probe(2 ** 20, 20));
+    expect(probes.map(({ kind, form, readers }) => form ?? `${kind} ${readers}`)).toEqual([
+      ...["buffer", "blob", "opfs 1", "opfs 2", "opfs 4"],
+    ]);
+    for (const { readBytesPerSecond } of probes) expect(readBytesPerSecond).toBeGreaterThan(0);
+    expect(await page.evaluate(() => tests.storedBytes())).toBe(0);
   });
 
   it("says so, and reads all the same, where nothing can be stored", async () => {

@@ -1,4 +1,5 @@
-import type { StoreReport } from "../../src/api/types.ts";
+import type { LoadProgress, StoreReport } from "../../src/api/types.ts";
+import { LLM, storedModels } from "../../src/index.ts";
 import { IndexedDbIndex, IndexedDbStore } from "../../src/platform/browser/indexeddb-store.ts";
 import { OpfsStore } from "../../src/platform/browser/opfs-store.ts";
 import { browserPlatform } from "../../src/platform/browser/platform.ts";
@@ -67,11 +68,31 @@ const tests = {
     const onReport = (report: StoreReport) => {
       notice = report.notice;
     };
-    const files = await browserPlatform.openFiles(url, { onReport });
+    const files = await browserPlatform.openFiles(url, { store: "auto", onReport });
     const digest = await sha256(await files.read(name));
     await files.close?.();
     return { digest, notice };
   },
+
+  /** Loads a model as any user does, and continues a prompt. */
+  async generate(url: string): Promise<{ tokenIds: readonly number[]; store?: StoreReport }> {
+    let store: StoreReport | undefined;
+    const onProgress = (progress: LoadProgress) => {
+      store = progress.store;
+    };
+    const llm = await LLM.load(url, { device: { reference: true }, onProgress });
+    const { tokenIds } = await llm.generate([1, 2, 3], { maxTokens: 3, temperature: 0 }).finish();
+    await llm.dispose();
+    return { tokenIds, store };
+  },
+
+  list: () => storedModels.list(),
+
+  async exportedBytes(url: string): Promise<number> {
+    return (await new Response(await storedModels.export(url)).arrayBuffer()).byteLength;
+  },
+
+  remove: (url: string) => storedModels.remove(url),
 
   /** Bytes that the index counts. */
   async storedBytes(): Promise<number> {
