@@ -12,6 +12,8 @@ export class ColumnReader {
   readonly #keptBytes: number;
   /** The least recently used comes first. */
   readonly #blocks = new Map<string, Uint8Array>();
+  /** Blocks that are being read: a weight is loaded in several pieces at once. */
+  readonly #pending = new Map<string, Promise<Uint8Array>>();
 
   constructor(keptBytes = KEPT_BYTES) {
     this.#keptBytes = keptBytes;
@@ -57,9 +59,23 @@ export class ColumnReader {
     signal?: AbortSignal,
   ): Promise<Uint8Array> {
     const key = `${start} ${tensor.name}`;
-    const block = this.#blocks.get(key) ?? (await readBlock(parts, tensor, start, width, signal));
-    this.#store(key, block);
-    return block;
+    const kept = this.#blocks.get(key);
+    const pending = kept ? undefined : this.#pending.get(key);
+    try {
+      const block = kept ?? (await (pending ?? this.#begin(key, readBlock(parts, tensor, start, width, signal))));
+      this.#store(key, block);
+      return block;
+    } catch (error) {
+      // Whoever began may have aborted; that is not for this caller to suffer.
+      if (pending && !signal?.aborted) return this.#block(parts, tensor, start, width, signal);
+      throw error;
+    }
+  }
+
+  #begin(key: string, block: Promise<Uint8Array>): Promise<Uint8Array> {
+    const done = block.finally(() => this.#pending.delete(key));
+    this.#pending.set(key, done);
+    return done;
   }
 }
 

@@ -236,4 +236,30 @@ describe("columns of a stored matrix", () => {
     if (kept === 2 ** 20) expect(reads).toBe(1);
     if (kept === 20_000) expect(reads).toBeLessThan(8);
   });
+
+  it("are read once for several pieces at a time, and again for others where the first reader aborts", async () => {
+    const reader = new ColumnReader();
+    const parts = new Parts(files, new Map(), "");
+    reads = 0;
+    const pieces = await Promise.all([0, 100, 200].map((from) => reader.read(parts, tensor, from, from + 100)));
+    expect(reads).toBe(1);
+    expect([...pieces[2]]).toEqual(expected(200, 300));
+
+    const controller = new AbortController();
+    const source: FileSource = {
+      ...files,
+      async read(name, range, signal) {
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        signal?.throwIfAborted();
+        return files.read(name, range);
+      },
+    };
+    const slow = new Parts(source, new Map(), "");
+    const other = new ColumnReader();
+    const aborted = other.read(slow, tensor, 0, 100, controller.signal);
+    const patient = other.read(slow, tensor, 0, 100);
+    controller.abort(new Error("enough"));
+    await expect(aborted).rejects.toThrow("enough");
+    expect([...(await patient)]).toEqual(expected(0, 100));
+  });
 });
