@@ -15,10 +15,13 @@ import { ggufTokenizer } from "./tokenizer.ts";
  */
 export async function openGguf(files: FileSource, file: string, signal?: AbortSignal): Promise<Checkpoint> {
   const label = `${files.label}/${file}`;
-  const parts = await Promise.all(splitFiles(file).map((name) => readGgufHeader(files, name, signal)));
-  checkParts(label, parts);
+  const [firstName, ...otherNames] = splitFiles(file);
   // The first part speaks for all.
-  const metadata = new Metadata(label, parts[0].metadata);
+  const first = await readGgufHeader(files, firstName, signal);
+  const metadata = new Metadata(label, first.metadata);
+  const others = await Promise.all(otherNames.map((name) => readGgufHeader(files, name, signal)));
+  const parts = [first, ...others];
+  checkParts(label, parts);
   const stored = storedTensors(
     files,
     parts.flatMap(({ tensors }) => tensors),
