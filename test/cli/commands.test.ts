@@ -197,8 +197,20 @@ describe("inspect", () => {
 
     const args = ["--context", "2048", "--quantization", "q8", "--dtype", "f32"];
     const other = await json(["inspect", fixtureFolder(FIXTURE), ...args, ...onTestAdapter]);
-    // Half the tokens, twice the bytes.
-    expect(other.plan.memory.kvCache).toBe(report.plan.dtype === "f16" ? parts.kvCache : parts.kvCache / 2);
+    // 33 blocks of twice the bytes, where there were 65: half the tokens, and one for copies.
+    const blockBytes = (parts.kvCache / 65) * (report.plan.dtype === "f16" ? 2 : 1);
+    expect(other.plan.memory.kvCache).toBe(33 * blockBytes);
+    const many = await json([
+      "inspect",
+      fixtureFolder(FIXTURE),
+      "--sequences",
+      "4",
+      "--cache-tokens",
+      "8192",
+      ...onTestAdapter,
+    ]);
+    expect(many.plan.memory.recurrentState).toBe(4 * parts.recurrentState);
+    expect(many.plan.memory.kvCache).toBe((129 / 65) * parts.kvCache);
     expect(other.plan.memory.weights).toBeLessThan(0.6 * parts.weights);
   });
 
