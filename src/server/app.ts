@@ -66,9 +66,12 @@ export function createApp(service: Service): Hono<Env> {
     c.set("client", key ?? addressOf(c));
     await next();
   });
-  for (const [path, handlers] of Object.entries(ROUTES)) {
-    for (const [method, handler] of Object.entries(handlers)) app.on(method, path, (c) => handler(c, service));
-    app.all(path, (c) => wrongMethod(c, Object.keys(handlers)));
+  for (const [route, handlers] of Object.entries(ROUTES)) {
+    // Some clients leave the version out.
+    for (const path of new Set([route, route.replace(/^\/v1/, "")])) {
+      for (const [method, handler] of Object.entries(handlers)) app.on(method, path, (c) => handler(c, service));
+      app.all(path, (c) => wrongMethod(c, Object.keys(handlers)));
+    }
   }
   app.notFound((c) => {
     const message = `There is no ${c.req.path}.`;
@@ -82,7 +85,7 @@ function answerError(c: Context<Env>, error: unknown, { options }: Service): Res
   const known = toHttpError(error);
   if (known.facts.status === 500) options.onError(error, c.get("requestId"));
   for (const [name, value] of Object.entries(known.facts.headers ?? {})) c.header(name, value);
-  const isAnthropic = c.req.path.startsWith("/v1/messages");
+  const isAnthropic = /^(\/v1)?\/messages\b/.test(c.req.path);
   const body = isAnthropic ? anthropicError(known, c.get("requestId")) : known.body;
   return c.json(body, known.facts.status as ContentfulStatusCode);
 }

@@ -19,6 +19,6 @@ export const newId = (prefix: string): string => `${prefix}${randomUUID().replac
 /** The name that the reply carries: as it was asked for where it is known. Fails with 404, or warns in a header. */
 export function modelName(c: Context<Env>, { names }: Service, asked: string | undefined): string {
   const warning = names.check(asked);
-  if (warning !== undefined) c.header("X-Sluice-Warning", encodeURI(warning));
+  if (warning !== undefined) c.header("X-Sluice-Warning", warning.replace(/[^\x20-\x7e]/g, "?"));
   return asked !== undefined && names.isKnown(asked) ? asked : names.first;
 }

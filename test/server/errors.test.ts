@@ -171,6 +171,13 @@ describe("keys", () => {
   });
 });
 
+it("knows its routes without their version", async () => {
+  const api = await serve();
+  expect((await api.get("/models")).status).toBe(200);
+  expect((await api.post("/chat/completions", { messages })).status).toBe(200);
+  expect(await (await api.post("/messages", {})).json()).toMatchObject({ type: "error" });
+});
+
 describe("headers", () => {
   it("name the request, by the client's name where it has one", async () => {
     const api = await serve();
