@@ -2,7 +2,7 @@ import type { LanguageModel } from "./api/llm-interface.ts";
 import { RemoteLLM } from "./api/remote-llm.ts";
 import type { LoadOptions, ModelSource } from "./api/types.ts";
 import { WorkerError } from "./errors.ts";
-import { BrowserStores } from "./platform/browser/stores.ts";
+import { askToPersist, BrowserStores } from "./platform/browser/stores.ts";
 import { ModelLibrary } from "./stores/model-library.ts";
 import { networkSource } from "./weights/network-source.ts";
 
@@ -31,7 +31,11 @@ export const LLM = {
     } catch (cause) {
       throw new WorkerError(`The worker for the model could not be started: ${(cause as Error).message}`, { cause });
     }
-    return RemoteLLM.load(worker, portable(source), options);
+    const { store = "auto" } = options ?? {};
+    const place = portable(source);
+    // The worker, which stores the model, may not ask.
+    if (typeof place === "string" && store !== "none" && store !== "memory") void askToPersist();
+    return RemoteLLM.load(worker, place, options);
   },
 };
 export type LLM = LanguageModel;

@@ -175,7 +175,11 @@ describe("stores in a browser", () => {
     for (const name of names) server.files[`tiny/${name}`] = await readFile(join(folder, name));
     const url = `${server.url}/tiny`;
     const generate = () => page.evaluate((url) => tests.generate(url), url);
+    await page.evaluate(() => {
+      StorageManager.prototype.persist = async () => Boolean(Object.assign(globalThis, { isPersistAsked: true }));
+    });
     const first = await generate();
+    expect(await page.evaluate("isPersistAsked")).toBe(true);
     expect(first.store?.fetchedBytes).toBeGreaterThan(0);
     const list = () => page.evaluate(() => tests.list());
     await expect.poll(async () => (await list())[0]?.isComplete).toBe(true);

@@ -4,7 +4,7 @@ import { createServer, type ViteDevServer } from "vite";
 export async function serveStorePage(): Promise<ViteDevServer> {
   const page = `<!doctype html><script type="module" src="/test/support/store-page.ts"></script>`;
   const server = await createServer({
-    configFile: false,
+    mode: "test",
     root: ".",
     logLevel: "error",
     server: { port: 0, host: "127.0.0.1", watch: null, hmr: false },

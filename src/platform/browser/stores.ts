@@ -42,7 +42,7 @@ export class BrowserStores implements Stores {
     // Absent in contexts that are not secure.
     const { storage } = navigator;
     if (this.#wanted === "memory" || !storage) return undefined;
-    await storage.persist?.().catch(() => false);
+    await askToPersist();
     const { quota, usage = 0 } = await storage.estimate();
     if (quota === undefined || quota - usage >= bytes) return undefined;
     const free = Math.max(0, quota - usage);
@@ -99,6 +99,12 @@ export class BrowserStores implements Stores {
     for (const store of this.#open.values()) await store.then((store) => store.close()).catch(() => {});
     this.#open.clear();
   }
+}
+
+/** Asks the browser not to remove what this origin stores. It may refuse, and only a page may ask, no worker. */
+export async function askToPersist(): Promise<void> {
+  if (typeof document === "undefined") return;
+  await navigator.storage?.persist?.().catch(() => false);
 }
 
 /** Reading counts: a record is written once. */
