@@ -6,7 +6,7 @@ import { expect, it } from "vitest";
 /** What each folder of src may import: `uses` anything of it, `knows` types only, `loads` when asked for. */
 const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: string[] }> = {
   // Loading a model is where everything meets; a user's calls go to the engine alone.
-  api: { uses: ["engine", "chat", "tokenizer", "models", "weights", "runner", "paging", "gpu"] },
+  api: { uses: ["engine", "chat", "constraints", "tokenizer", "models", "weights", "runner", "paging", "gpu"] },
   server: { uses: ["api"] },
   runner: { uses: ["engine", "models", "paging", "ops", "kernels", "weights", "gpu"] },
   paging: { uses: ["ops", "weights", "gpu"] },
@@ -15,7 +15,8 @@ const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: st
   kernels: { uses: ["gpu", "weights"] },
   weights: { uses: ["gpu"] },
   stores: { uses: ["weights"] },
-  chat: { uses: ["tokenizer"] },
+  chat: { uses: ["constraints", "tokenizer"] },
+  constraints: { uses: ["tokenizer"] },
   tokenizer: { knows: ["weights"] },
   reference: { uses: ["models", "weights"], knows: ["ops", "engine", "runner"] },
   platform: { uses: ["weights", "stores", "gpu"], knows: ["api", "engine"], loads: ["reference"] },

@@ -1,4 +1,7 @@
-import { type ChatPlan, chatPlan } from "../chat/chat-plan.ts";
+import { chatPlan } from "../chat/chat-plan.ts";
+import type { GrammarConstraint } from "../constraints/grammar-constraint.ts";
+import { formatStructure } from "../constraints/output-format.ts";
+import type { Structure } from "../constraints/structure.ts";
 import type { EngineStats } from "../engine/engine.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import type { TemplateOptions } from "../tokenizer/chat-template.ts";
@@ -6,7 +9,7 @@ import { generation } from "./generation.ts";
 import type { Generation, LanguageModel } from "./llm-interface.ts";
 import { type LoadedModel, loadModel } from "./load-model.ts";
 import type { Platform } from "./platform.ts";
-import { reply } from "./reply.ts";
+import { type ReplyRequest, reply } from "./reply.ts";
 import { resolveSampling } from "./sampling.ts";
 import { score } from "./score.ts";
 import type {
@@ -59,15 +62,17 @@ export class LocalLLM implements LanguageModel {
         ? text.slice(text.lastIndexOf("<|im_start|>"))
         : text.slice(boundary.length);
       const plan = chatPlan(params, template.source, turn);
-      return { prompt, plan, boundary: isPrefix && before.length > 0 ? before.length : undefined };
+      const { structure } = plan;
+      return { prompt, plan, structure, boundary: isPrefix && before.length > 0 ? before.length : undefined };
     });
   }
 
   generate(prompt: string | readonly number[], params: GenerateParams = {}): Generation {
     return this.#generation(params, ({ tokenizer }) => {
-      if (typeof prompt !== "string") return { prompt };
+      const structure = params.format && formatStructure(params.format);
+      if (typeof prompt !== "string") return { prompt, structure };
       if (!tokenizer) throw new InvalidRequestError("prompt", "this model has no tokenizer; give token ids.");
-      return { prompt: tokenizer.encode(prompt) };
+      return { prompt: tokenizer.encode(prompt), structure };
     });
   }
 
@@ -107,18 +112,26 @@ export class LocalLLM implements LanguageModel {
 
   #generation(
     params: GenerateParams,
-    render: (model: LoadedModel) => { prompt: readonly number[]; boundary?: number; plan?: ChatPlan },
+    render: (model: LoadedModel) => Pick<ReplyRequest, "prompt" | "boundary" | "plan"> & { structure?: Structure },
   ): Generation {
     const run = async function* (this: LocalLLM): AsyncGenerator<GenerationEvent, void, void> {
       const startMs = performance.now();
+      let constraint: GrammarConstraint | undefined;
       try {
         const model = await this.#loaded();
-        const sampling = resolveSampling(params, model.defaults, model.info.vocabulary);
         checkParams(params, model);
+        const { structure, ...rendered } = render(model);
+        constraint = structure && (await constrain(model, structure, params));
+        // What a structure makes whole has to end.
+        const ending = constraint ? { ...params, ignoreEos: false } : params;
+        const sampling = resolveSampling(ending, model.defaults, model.info.vocabulary);
         const { maxContext } = model.info;
-        yield* reply(model.engine, model.tokenizer, { ...render(model), maxContext, sampling, params, startMs });
+        const request = { ...rendered, constraint, maxContext, sampling, params, startMs };
+        yield* reply(model.engine, model.tokenizer, request);
       } catch (error) {
         throw this.#isDisposed ? new LLMError("The model was disposed of.") : error;
+      } finally {
+        constraint?.dispose();
       }
     };
     return generation(run.bind(this));
@@ -167,11 +180,20 @@ const templateOptions = ({
   variables: thinking === undefined ? templateVariables : { ...templateVariables, enable_thinking: thinking },
 });
 
-function checkParams({ logprobs, stop, format }: GenerateParams, { tokenizer }: LoadedModel): void {
+async function constrain(
+  { grammars }: LoadedModel,
+  structure: Structure,
+  { format }: GenerateParams,
+): Promise<GrammarConstraint> {
+  const field = format ? "format" : "tools";
+  if (grammars) return grammars.constrain(structure, field);
+  throw new InvalidRequestError(field, "this model has no tokenizer that ends replies, so they cannot be held to it.");
+}
+
+function checkParams({ logprobs, stop }: GenerateParams, { tokenizer }: LoadedModel): void {
   if (logprobs !== undefined && !(Number.isInteger(logprobs) && logprobs >= 0 && logprobs <= 20)) {
     throw new InvalidRequestError("logprobs", `${logprobs} is not a whole number from 0 to 20.`);
   }
-  if (format !== undefined) throw new InvalidRequestError("format", "constrained output is not supported.");
   if (stop !== undefined && stop.length > 0 && !tokenizer) {
     throw new InvalidRequestError("stop", "this model has no tokenizer; use stopTokenIds.");
   }

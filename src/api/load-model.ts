@@ -1,3 +1,4 @@
+import { GrammarEngine } from "../constraints/grammar-engine.ts";
 import { Engine } from "../engine/engine.ts";
 import { CheckpointError, InvalidRequestError } from "../errors.ts";
 import { Device } from "../gpu/device.ts";
@@ -19,6 +20,8 @@ export interface LoadedModel {
   readonly engine: Engine;
   readonly tokenizer: Tokenizer | undefined;
   readonly template: ChatTemplate;
+  /** Absent where nothing could end a reply that is held to a format. */
+  readonly grammars: GrammarEngine | undefined;
   readonly defaults: SamplingDefaults;
   readonly info: ModelInfo;
 }
@@ -73,7 +76,11 @@ async function load(
   try {
     const info = { ...describe(checkpoint, config, sources, started), sampling };
     progress.report("ready");
-    return { engine: new Engine(started.runner, options.queue), tokenizer, template, defaults, info };
+    const { stopIds } = defaults;
+    const { vocabularySize } = config;
+    const grammars =
+      tokenizer && stopIds.length > 0 ? new GrammarEngine(tokenizer, { vocabularySize, stopIds }) : undefined;
+    return { engine: new Engine(started.runner, options.queue), tokenizer, template, grammars, defaults, info };
   } catch (error) {
     started.runner.dispose();
     throw error;

@@ -1,8 +1,8 @@
 import type { ChatPlan } from "../chat/chat-plan.ts";
-import { TAGS } from "../chat/reply-parser.ts";
 import { Steering } from "../chat/steering.ts";
+import type { GrammarConstraint } from "../constraints/grammar-constraint.ts";
 import type { Engine } from "../engine/engine.ts";
-import { MAX_STOP_IDS, type ResolvedSampling } from "../engine/runner.ts";
+import type { ResolvedSampling } from "../engine/runner.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { ReplyClock } from "./reply-clock.ts";
 import { ReplyEvents } from "./reply-events.ts";
@@ -15,6 +15,8 @@ export interface ReplyRequest {
   readonly params: GenerateParams;
   /** How the reply to a chat is read and steered. */
   readonly plan?: ChatPlan;
+  /** What its tokens are held to. */
+  readonly constraint?: Pick<GrammarConstraint, "mask">;
   /** Tokens of prompt and reply together. */
   readonly maxContext: number;
   /** When the caller asked, by `performance.now()`. */
@@ -30,7 +32,7 @@ export async function* reply(
   tokenizer: Tokenizer | undefined,
   request: ReplyRequest,
 ): AsyncGenerator<GenerationEvent, void, void> {
-  const { prompt, boundary, params, sampling, plan, maxContext } = request;
+  const { prompt, boundary, params, sampling, plan, constraint, maxContext } = request;
   const clock = new ReplyClock(request.startMs, prompt.length);
   const events = new ReplyEvents(tokenizer, params, plan?.parser);
   const steering = plan && new Steering(plan, events.parser!);
@@ -51,8 +53,6 @@ export async function* reply(
       break;
     }
     // Where it is known beforehand, the engine ends by itself: to leave it would take a step too many.
-    const watched = steering?.awaitsThoughts ? tokenizer?.tokenId(TAGS.endThink) : undefined;
-    const isWatched = watched !== undefined && sampling.stopIds.length < MAX_STOP_IDS;
     const maxTokens = Math.min(limit, written.length + (steering?.tokensLeft ?? limit));
     reason = "abort";
     const generation = engine.generate({
@@ -61,10 +61,10 @@ export async function* reply(
       boundary,
       sampling: {
         ...sampling,
-        stopIds: isWatched ? [...sampling.stopIds, watched] : sampling.stopIds,
         maxTokens: Math.max(maxTokens, written.length + 1),
       },
       logits: params.logprobs !== undefined,
+      mask: constraint && ((reply) => constraint.mask(reply)),
       signal: params.signal,
     });
     for await (const event of generation) {

@@ -28,7 +28,13 @@ export interface ReplyToolCall extends ToolCall {
 /** A function the model may call; `parameters` is a JSON Schema. */
 export interface Tool {
   readonly type: "function";
-  readonly function: { readonly name: string; readonly description?: string; readonly parameters?: unknown };
+  readonly function: {
+    readonly name: string;
+    readonly description?: string;
+    readonly parameters?: unknown;
+    /** Hold calls to `parameters`, also where they are not required. Default false. */
+    readonly strict?: boolean;
+  };
 }
 
 /** How the next token is picked. What is absent comes from the checkpoint's generation_config.json, then the default here. */

@@ -13,9 +13,3 @@ export function startsThinking(opening: string): boolean {
 
 /** What ends thoughts that are cut, as templates write it. */
 export const THINKING_END = "\n</think>\n\n";
-
-/** How a call begins: that of any function, or of a certain one. It ends where a token would in the model's own writing. */
-export function callOpening(format: CallFormat, name?: string): string {
-  if (format === "xml") return `<tool_call>\n<function=${name === undefined ? "" : `${name}>\n`}`;
-  return `<tool_call>\n{"name": "${name === undefined ? "" : `${JSON.stringify(name).slice(1, -1)}", "arguments":`}`;
-}

@@ -69,10 +69,11 @@ export class GrammarEngine {
   }
 }
 
-async function compile({ compiler, compiled }: Instance, structure: Structure): Promise<CompiledGrammar> {
+async function compile(instance: Instance, structure: Structure): Promise<CompiledGrammar> {
+  const { compiler, compiled, library } = instance;
   const key = JSON.stringify(structure);
   const grammar =
-    compiled.get(key) ?? (await compiler.compileStructuralTag({ type: "structural_tag", format: structure }));
+    compiled.get(key) ?? (await compiler.compileStructuralTag({ format: await withGrammars(structure, library) }));
   compiled.delete(key);
   compiled.set(key, grammar);
   if (compiled.size > KEPT) {
@@ -81,6 +82,35 @@ async function compile({ compiler, compiled }: Instance, structure: Structure): 
     unused.dispose();
   }
   return grammar;
+}
+
+/** Line break and indentation. Without a bound, some models fill their reply with nothing else. */
+const MAX_WHITESPACE = 16;
+
+/** The same with its schemas made to grammars. Left to the library, they would allow any amount of space. */
+async function withGrammars(structure: Structure, library: XGrammar): Promise<Structure> {
+  const all = <S extends Structure>(parts: readonly S[]) =>
+    Promise.all(parts.map((part) => withGrammars(part, library) as Promise<S>));
+  switch (structure.type) {
+    case "json_schema": {
+      const schema = JSON.stringify(structure.json_schema);
+      const { Grammar } = library;
+      const grammar = await Grammar.fromJSONSchema(schema, true, undefined, undefined, true, MAX_WHITESPACE);
+      const text = grammar.toString();
+      grammar.dispose();
+      return { type: "grammar", grammar: text };
+    }
+    case "tag":
+      return { ...structure, content: await withGrammars(structure.content, library) };
+    case "sequence":
+    case "or":
+      return { ...structure, elements: await all(structure.elements) };
+    case "triggered_tags":
+    case "tags_with_separator":
+      return { ...structure, tags: await all(structure.tags) };
+    default:
+      return structure;
+  }
 }
 
 /** The library writes "[FATAL] file:line: reason" and aborts; of what its C++ throws, only a number arrives. */

@@ -1,7 +1,7 @@
 import { ContextLengthError, InvalidRequestError, invariant, NumericalError } from "../errors.ts";
 import { Pace } from "./pace.ts";
 import type { DecodeRow, ResolvedSampling, Runner, Sampled } from "./runner.ts";
-import { type QueueLimits, Scheduler } from "./scheduler.ts";
+import { type Chunk, type QueueLimits, Scheduler } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { SequenceStates } from "./sequence-states.ts";
 
@@ -196,11 +196,12 @@ export class Engine {
   }
 
   #submitPrefill(room: number): boolean {
-    const chunks = this.#scheduler.chunks(room);
+    const draws = ({ sequence, end }: Chunk) => end === sequence.tokens.length;
+    const chunks = this.#scheduler.chunks(room).filter((chunk) => !draws(chunk) || this.#mask(chunk.sequence));
+    if (chunks.length === 0) return this.#submitNext();
     const steps = chunks.map(({ sequence, end }) => {
       const { position, slot, blocks, tokens, request } = sequence;
       const sample = end === tokens.length;
-      if (sample) this.#mask(sequence);
       return { tokens: tokens.slice(position, end), position, slot, blocks, sample, logits: request.logits };
     });
     const results = this.#runner.prefill(steps);
@@ -223,12 +224,11 @@ export class Engine {
     const isFresh = !this.#inFlight.some(({ kind }) => kind === "decode");
     if (isFresh) this.#scheduler.makeRoom();
     else if (!this.#canGoOn(decoding)) return false;
-    // Who was preempted has left.
-    const sequences = isFresh ? this.#scheduler.decoding : decoding;
+    // Who was preempted, or failed, has left.
+    const sequences = isFresh ? this.#scheduler.decoding.filter((sequence) => this.#mask(sequence)) : decoding;
     if (sequences.length === 0) return this.#submitNext();
     const rows = sequences.map((sequence): DecodeRow => {
       const { slot, blocks, tokens, ahead, request } = sequence;
-      if (isFresh) this.#mask(sequence);
       const position = tokens.length - 1 + ahead;
       return { slot, blocks, position, token: isFresh ? tokens.at(-1) : undefined, logits: request.logits };
     });
@@ -250,8 +250,17 @@ export class Engine {
     return decoding.every((sequence) => this.#states.grow(sequence, sequence.tokens.length + sequence.ahead));
   }
 
-  #mask({ request, slot, reply }: Sequence): void {
-    if (request.mask) this.#runner.setMask(slot, request.mask(reply));
+  /** Says what a sequence may draw next. False where that could not be found out, and the request has failed. */
+  #mask(sequence: Sequence): boolean {
+    const { request, slot, reply } = sequence;
+    if (!request.mask) return true;
+    try {
+      this.#runner.setMask(slot, request.mask(reply));
+      return true;
+    } catch (error) {
+      this.#fail(sequence, error);
+      return false;
+    }
   }
 
   #push(kind: Step["kind"], parts: readonly Part[], rows: number, results: Step["results"]): void {

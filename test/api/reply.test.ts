@@ -160,48 +160,6 @@ describe("calls", () => {
     expect(calls).toHaveLength(1);
   });
 
-  it.each([
-    ["required", "", '<tool_call>\n{"name": "', `f", "arguments": ${called}}\n</tool_call>`],
-    ["named", "", '<tool_call>\n{"name": "f", "arguments":', ` ${called}}\n</tool_call>`],
-    [
-      "required in XML",
-      "<function=",
-      "<tool_call>\n<function=",
-      "f>\n<parameter=city>\nRome\n</parameter>\n</function>\n</tool_call>",
-    ],
-    [
-      "named in XML",
-      "<function=",
-      "<tool_call>\n<function=f>\n",
-      "<parameter=city>\nRome\n</parameter>\n</function>\n</tool_call>",
-    ],
-  ])("that are %s are begun for the model", async (choice, template, begun, written) => {
-    const toolChoice = choice.startsWith("named")
-      ? ({ type: "function", function: { name: "f" } } as const)
-      : "required";
-    const { engine, calls } = await run([written], { tools, toolChoice }, { template, turn: "" });
-    expect(engine.given).toBe(begun);
-    expect(calls).toEqual([{ name: "f", arguments: called }]);
-  });
-
-  it("that are required come after the thoughts", async () => {
-    const script = ["I need it.\n</think>", `f", "arguments": ${called}}\n</tool_call>`];
-    const { engine, finish, calls } = await run(script, { tools, toolChoice: "required" });
-    expect(engine.given).toBe('I need it.\n</think>\n\n<tool_call>\n{"name": "');
-    // The first request ended by itself, so that nothing was read in vain.
-    expect(engine.requests[0].sampling.stopIds).toContain(tokenizer.tokenId("</think>"));
-    expect(engine.requests[1].sampling.stopIds).not.toContain(tokenizer.tokenId("</think>"));
-    expect(finish).toMatchObject({ reason: "tool_calls", reasoning: "I need it.", text: "" });
-    expect(calls).toEqual([{ name: "f", arguments: called }]);
-  });
-
-  it("that are required come after thoughts that were cut", async () => {
-    const script = ["One two three four five", `f", "arguments": ${called}}\n</tool_call>`];
-    const { engine, calls } = await run(script, { tools, toolChoice: "required", thinkingBudget: 3 });
-    expect(engine.given).toBe('One two three\n</think>\n\n<tool_call>\n{"name": "');
-    expect(calls).toEqual([{ name: "f", arguments: called }]);
-  });
-
   it("cannot be required of tools that there are not", () => {
     expect(() => chatPlan({ toolChoice: "required" }, "", "")).toThrow(/no tools/);
     const toolChoice = { type: "function", function: { name: "h" } } as const;

@@ -1,9 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { beforeAll, describe, expect, it } from "vitest";
+import { callStructure } from "../../src/chat/call-structure.ts";
 import { GrammarEngine } from "../../src/constraints/grammar-engine.ts";
 import { formatStructure } from "../../src/constraints/output-format.ts";
 import { afterThinking, type Structure } from "../../src/constraints/structure.ts";
-import { toolStructure } from "../../src/constraints/tool-structure.ts";
 import { InvalidRequestError } from "../../src/errors.ts";
 import { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
 
@@ -88,7 +88,7 @@ describe("calls of tools", () => {
     ["<tool_call>", "<function=add>", ...lines, "</function>", "</tool_call>"].join("\n");
   const note = (text: string) => `<parameter=note>\n${text}\n</parameter>`;
   const now = "<tool_call>\n<function=now>\n</function>\n</tool_call>";
-  const all = { tools, syntax: "xml", required: true, parallel: true } as const;
+  const all = { tools, format: "xml", required: true, parallel: true } as const;
 
   it.each([
     ["texts stand as they are", xml(note('a < b & "c"\n</p>\n\nd')), "whole"],
@@ -102,23 +102,23 @@ describe("calls of tools", () => {
     ["prose", "Sure.", "refused"],
     ["another function", "<tool_call>\n<function=rm>\n", "refused"],
   ] as const)("in XML, required: %s", async (_, text, expected) => {
-    expect(await verdict(toolStructure(all), text)).toBe(expected);
+    expect(await verdict(callStructure(all), text)).toBe(expected);
   });
 
   it("stops after the first call where they may not be parallel", async () => {
-    expect(await verdict(toolStructure({ ...all, parallel: false }), now)).toBe("whole");
-    expect(await verdict(toolStructure({ ...all, parallel: false }), `${now}\n${now}`)).toBe("refused");
+    expect(await verdict(callStructure({ ...all, parallel: false }), now)).toBe("whole");
+    expect(await verdict(callStructure({ ...all, parallel: false }), `${now}\n${now}`)).toBe("refused");
   });
 
   it("leaves prose alone where calls are optional, and holds those that come to their form", async () => {
-    const structure = toolStructure({ ...all, required: false });
+    const structure = callStructure({ ...all, required: false });
     expect(await verdict(structure, "Sure, <b>this</b> is 1 < 2.")).toBe("whole");
     expect(await verdict(structure, `Let me see.\n${now}`)).toBe("whole");
     expect(await verdict(structure, "<tool_call>\n<function=rm>")).toBe("refused");
   });
 
   it("in JSON", async () => {
-    const structure = toolStructure({ ...all, syntax: "json" });
+    const structure = callStructure({ ...all, format: "json" });
     const call = (body: string) => `<tool_call>\n${body}\n</tool_call>`;
     expect(await verdict(structure, call('{"name": "add", "arguments": {"note": "x"}}'))).toBe("whole");
     expect(await verdict(structure, call('{"name": "now", "arguments": {}}'))).toBe("whole");

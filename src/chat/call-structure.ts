@@ -1,21 +1,19 @@
 import type { Tool } from "../api/types.ts";
-import { checkedSchema } from "./output-format.ts";
-import { nothing, type Structure, type Tag } from "./structure.ts";
+import { checkedSchema } from "../constraints/output-format.ts";
+import { nothing, type Structure, type Tag } from "../constraints/structure.ts";
+import type { CallFormat } from "./chat-format.ts";
 
-/** How a model writes calls: one JSON object, or a tag for each parameter. Its chat template says which. */
-export type ToolSyntax = "json" | "xml";
-
-export interface ToolConstraint {
+export interface CallConstraint {
   readonly tools: readonly Tool[];
-  readonly syntax: ToolSyntax;
+  readonly format: CallFormat;
   /** The reply is nothing but calls, at least one; else they may come anywhere in its text, or not at all. */
   readonly required: boolean;
   readonly parallel: boolean;
 }
 
-/** Calls of `tools` in the model's own syntax, with arguments by the tools' schemas. */
-export function toolStructure({ tools, syntax, required, parallel }: ToolConstraint): Structure {
-  const write = { json: jsonCall, xml: xmlCall }[syntax];
+/** Calls of `tools` in the model's own format, with arguments by the tools' schemas. */
+export function callStructure({ tools, format, required, parallel }: CallConstraint): Structure {
+  const write = { json: jsonCall, xml: xmlCall }[format];
   const tags = tools.map(({ function: { name, parameters } }) => {
     const schema = parameters ?? { type: "object", properties: {} };
     return write(name, checkedSchema(`tools.${name}.parameters`, schema));
