@@ -1,6 +1,6 @@
 import type { LanguageModel } from "./api/llm-interface.ts";
 import { RemoteLLM } from "./api/remote-llm.ts";
-import type { LoadOptions, ModelSource } from "./api/types.ts";
+import type { LoadOptions, ModelPlan, ModelSource, PlanOptions } from "./api/types.ts";
 import { WorkerError } from "./errors.ts";
 import { askToPersist, BrowserStores } from "./platform/browser/stores.ts";
 import { ModelLibrary } from "./stores/model-library.ts";
@@ -25,18 +25,16 @@ export const LLM = {
    * }
    */
   async load(source: ModelSource, options?: LoadOptions): Promise<LanguageModel> {
-    let worker: Worker;
-    try {
-      worker = new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "sluice" });
-    } catch (cause) {
-      throw new WorkerError(`The worker for the model could not be started: ${(cause as Error).message}`, { cause });
-    }
     const { store = "auto" } = options ?? {};
     const place = portable(source);
     // The worker, which stores the model, may not ask.
     if (typeof place === "string" && store !== "none" && store !== "memory") void askToPersist();
-    return RemoteLLM.load(worker, place, options);
+    return RemoteLLM.load(startWorker(), place, options);
   },
+
+  /** What loading a model would take and give, with so much memory. Reads headers only. */
+  plan: async (source: ModelSource, options?: PlanOptions): Promise<ModelPlan> =>
+    RemoteLLM.plan(startWorker(), portable(source), options),
 };
 export type LLM = LanguageModel;
 
@@ -45,6 +43,14 @@ export const storedModels = new ModelLibrary(
   () => new BrowserStores(),
   (source) => networkSource(portable(source) as string, {}),
 );
+
+function startWorker(): Worker {
+  try {
+    return new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "sluice" });
+  } catch (cause) {
+    throw new WorkerError(`The worker for the model could not be started: ${(cause as Error).message}`, { cause });
+  }
+}
 
 /** Relative addresses are relative to the page; in the worker they would be relative to its script. */
 function portable(source: ModelSource): string | readonly File[] {

@@ -1,6 +1,7 @@
 import { LocalLLM } from "./api/llm.ts";
 import type { LanguageModel } from "./api/llm-interface.ts";
-import type { LoadOptions, ModelSource } from "./api/types.ts";
+import { planModel } from "./api/plan-model.ts";
+import type { LoadOptions, ModelPlan, ModelSource, PlanOptions } from "./api/types.ts";
 import { nodePlatform } from "./platform/node/platform.ts";
 import { NodeStores } from "./platform/node/stores.ts";
 import { ModelLibrary } from "./stores/model-library.ts";
@@ -23,6 +24,10 @@ export const LLM = {
    */
   load: (source: ModelSource, options?: LoadOptions): Promise<LanguageModel> =>
     LocalLLM.load(nodePlatform, source, options),
+
+  /** What loading a model would take and give, with so much memory. Reads headers only. */
+  plan: (source: ModelSource, options: PlanOptions = {}): Promise<ModelPlan> =>
+    planModel(nodePlatform, source, options),
 };
 export type LLM = LanguageModel;
 

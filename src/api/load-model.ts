@@ -5,8 +5,10 @@ import { Device } from "../gpu/device.ts";
 import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
 import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
 import { countParameters, type ModelWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
+import { parseBudget, slotsWithin } from "../runner/expert-budget.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
+import { pagedSources } from "../runner/paged-experts.ts";
 import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -45,10 +47,13 @@ export async function loadModel(platform: Platform, source: ModelSource, options
   const { store = "auto", hubToken } = options;
   const files = await platform.openFiles(source, { store, hubToken, onReport: (report) => progress.stored(report) });
   const checkpoint = await openCheckpoint(files, options.signal);
+  let model: LoadedModel | undefined;
   try {
-    return await load(platform, checkpoint, options, progress);
+    model = await load(platform, checkpoint, options, progress);
+    return model;
   } finally {
-    await checkpoint.close();
+    // Experts that are not on the device are read as long as the model lives; its runner closes the files then.
+    if (!model?.engine.stats().paging) await checkpoint.close();
   }
 }
 
@@ -72,6 +77,7 @@ async function load(
     runnerOptions(config, options, tokenizer?.vocabularySize),
     options,
     progress,
+    () => void checkpoint.close(),
   );
   try {
     const info = { ...describe(checkpoint, config, sources, started), sampling };
@@ -87,12 +93,14 @@ async function load(
   }
 }
 
-/** Bytes of the tensors that the model reads, as they are counted while it does. */
-const storedBytes = (sources: ModelWeights<WeightSource>): number =>
-  weightLeaves(sources).reduce(
-    (sum, { format, rows, columns }) => sum + dataBytes(format, rows * columns) + scaleBytes(format, rows * columns),
-    0,
-  );
+/** Bytes of the tensors that are read while the model is loaded, but for `later`. */
+const storedBytes = (sources: ModelWeights<WeightSource>, later: ReadonlySet<WeightSource> = new Set()): number =>
+  weightLeaves(sources)
+    .filter((source) => !later.has(source))
+    .reduce(
+      (sum, { format, rows, columns }) => sum + dataBytes(format, rows * columns) + scaleBytes(format, rows * columns),
+      0,
+    );
 
 function defaultSampling(
   { label }: Checkpoint,
@@ -144,9 +152,10 @@ type Start = (
   runnerOptions: Omit<RunnerOptions, "kvFormat">,
   options: LoadOptions,
   progress: Progress,
+  onDispose: () => void,
 ) => Promise<Started>;
 
-const startGpu: Start = async (platform, sources, runnerOptions, options, progress) => {
+const startGpu: Start = async (platform, sources, runnerOptions, options, progress, onDispose) => {
   const dtype = options.device?.dtype ?? "auto";
   const device = await Device.open({ ...(await platform.openGpu(options.device ?? {})), withoutF16: dtype === "f32" });
   try {
@@ -158,9 +167,13 @@ const startGpu: Start = async (platform, sources, runnerOptions, options, progre
       dtype: kvFormat,
       subgroups: profile.subgroups,
     } as const;
-    const withCache = { ...runnerOptions, kvFormat } as const;
+    const standard = { ...runnerOptions, kvFormat } as const;
+    const expertSlots = slotsWithin(options.memory, sources, profile, standard);
+    const withCache = { ...standard, expertSlots };
+    if (expertSlots !== undefined) progress.start(storedBytes(sources, pagedSources(sources)));
     const runner = await ModelRunner.load(sources, {
       ...withCache,
+      onDispose,
       device,
       onBytes: (bytes) => progress.report("weights", bytes),
       onCompile: () => progress.report("compile"),
@@ -208,12 +221,18 @@ function describe(
   };
 }
 
-function checkOptions({ quantization = "auto", store = "auto", device: { dtype = "auto" } = {} }: LoadOptions): void {
+function checkOptions({
+  memory,
+  quantization = "auto",
+  store = "auto",
+  device: { dtype = "auto" } = {},
+}: LoadOptions): void {
   const oneOf = (field: string, value: string, choices: readonly string[]) => {
     if (!choices.includes(value)) throw new InvalidRequestError(field, `${value} is none of ${choices.join(", ")}.`);
   };
   oneOf("quantization", quantization, ["auto", "f32", "f16", "bf16", "q8", "q4a", "q4"]);
   oneOf("device.dtype", dtype, ["auto", "f32", "f16"]);
+  if (memory !== undefined) parseBudget(memory);
   oneOf("store", store, ["auto", "none", "indexeddb", "opfs", "files", "memory"]);
 }
 

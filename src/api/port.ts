@@ -7,6 +7,7 @@ import type {
   LoadOptions,
   LoadProgress,
   ModelInfo,
+  PlanOptions,
   RenderParams,
   ScoreParams,
 } from "./types.ts";
@@ -30,6 +31,8 @@ export type ToWorker =
       readonly params: RenderParams;
     }
   | { readonly kind: "score"; readonly id: number; readonly input: readonly number[]; readonly params: ScoreParams }
+  | { readonly kind: "plan"; readonly id: number; readonly source: PortSource; readonly options: PortPlanOptions }
+  | { readonly kind: "stats"; readonly id: number }
   | { readonly kind: "clearCache"; readonly id: number }
   | { readonly kind: "stats"; readonly id: number }
   | { readonly kind: "abort"; readonly id: number }
@@ -45,6 +48,8 @@ export type ToPage =
 /** A source that can be posted: an absolute URL, or files. */
 export type PortSource = string | readonly File[];
 export type PortLoadOptions = Omit<LoadOptions, "onProgress" | "signal" | "hubToken"> & { readonly hubToken?: string };
+
+export type PortPlanOptions = Omit<PlanOptions, "signal">;
 
 /** What a worker and a page have in common with a `MessagePort`. */
 export interface Port<Out, In> {

@@ -11,6 +11,8 @@ import type {
   GenerationEvent,
   LoadOptions,
   ModelInfo,
+  ModelPlan,
+  PlanOptions,
   RenderParams,
   ScoredToken,
   ScoreParams,
@@ -66,6 +68,17 @@ export class RemoteLLM implements LanguageModel {
       throw error;
     } finally {
       signal?.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Plans a model in a worker that ends with it. */
+  static async plan(worker: ModelWorker, source: PortSource, options: PlanOptions = {}): Promise<ModelPlan> {
+    const { signal, ...rest } = options;
+    const llm = new RemoteLLM(worker, undefined);
+    try {
+      return (await llm.#call({ kind: "plan", source, options: rest }, signal)) as ModelPlan;
+    } finally {
+      worker.terminate();
     }
   }
 

@@ -1,5 +1,6 @@
 import { invariant } from "../errors.ts";
 import { LocalLLM } from "./llm.ts";
+import { planModel } from "./plan-model.ts";
 import type { Platform } from "./platform.ts";
 import { type Port, packError, type ToPage, type ToWorker } from "./port.ts";
 import type { LoadProgress } from "./types.ts";
@@ -17,6 +18,7 @@ export function serveLLM(port: Port<ToPage, ToWorker>, platform: Platform): void
       port.postMessage({ kind: "info", id, info: model.info });
       return undefined;
     }
+    if (message.kind === "plan") return planModel(platform, message.source, { ...message.options, signal });
     invariant(model, `${message.kind} before load`);
     switch (message.kind) {
       case "chat":

@@ -262,8 +262,64 @@ export interface LoadOptions {
   readonly cacheTokens?: number;
   /** Replies that may wait, and tokens of their prompts; further ones fail with `QueueFullError`. Default: no limit. */
   readonly queue?: { readonly maxWaiting?: number; readonly maxWaitingTokens?: number };
+  /**
+   * Device memory that the model may take: bytes, "4GB", or the share of each layer's experts to hold there, "25%". What
+   * does not fit is read when it is needed. Default: everything is held.
+   */
+  readonly memory?: string | number;
   readonly onProgress?: (progress: LoadProgress) => void;
   readonly signal?: AbortSignal;
+}
+
+export interface PlanOptions extends Pick<LoadOptions, "device" | "quantization" | "maxContext" | "memory" | "signal"> {
+  /** Measured speeds, to foretell the model's: of the store, and of decoding with all experts on the device. */
+  readonly speeds?: { readonly bytesPerSecond?: number; readonly tokensPerSecond?: number };
+}
+
+/** What a model would take and give. */
+export interface ModelPlan {
+  readonly memory: MemoryPlan;
+  /** Set where the device holds some of the experts at a time. */
+  readonly paging?: PagingPlan;
+}
+
+export interface PagingPlan {
+  /** Experts of each sparse layer, and how many of them the device holds at a time. */
+  readonly experts: number;
+  readonly slots: number;
+  readonly expertBytes: number;
+  /** Share of a token's experts that are there already, and where that figure comes from. */
+  readonly hitRate: number;
+  readonly hitRateSource: string;
+  /** Bytes of experts that a token has to wait for. */
+  readonly bytesPerToken: number;
+  /** Set where the store's speed was given. */
+  readonly tokensPerSecond?: number;
+}
+
+/** What the cache of experts has done since the model was loaded. */
+export interface PagingStats {
+  /** Experts of each sparse layer, and how many of them the device holds at a time. */
+  readonly experts: number;
+  readonly slots: number;
+  readonly layers: readonly LayerPagingStats[];
+}
+
+/** What the cache of one layer's experts has done so far. */
+export interface LayerPagingStats {
+  /** Experts that steps asked for and found, and did not find. */
+  readonly hits: number;
+  readonly misses: number;
+  /** Experts read before a step asked for them, and those of them that one then did ask for. */
+  readonly readAhead: number;
+  readonly useful: number;
+  /** Experts chosen while the layer before had made a guess, and those of them that it had guessed. */
+  readonly foretellable: number;
+  readonly foretold: number;
+  /** Bytes brought to the device. */
+  readonly bytes: number;
+  /** Milliseconds that steps waited for experts. */
+  readonly waitMs: number;
 }
 
 export interface DeviceOptions {

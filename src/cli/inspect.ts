@@ -1,14 +1,17 @@
 import type { Command } from "commander";
 import { runnerOptions } from "../api/load-model.ts";
+import type { PagingPlan } from "../api/types.ts";
 import { Device } from "../gpu/device.ts";
 import { BASELINE, type DeviceProfile } from "../gpu/profile.ts";
 import { countParameters, sumWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
 import { listAdapters, openGpu } from "../platform/node/gpu.ts";
+import { pagingPlan, slotsWithin } from "../runner/expert-budget.ts";
 import { memoryPlan } from "../runner/memory-plan.ts";
-import { dataBytes, type WeightFormat } from "../weights/format.ts";
+import { pagedSources } from "../runner/paged-experts.ts";
+import { dataBytes, type WeightFormat, type WeightSource } from "../weights/format.ts";
 import { planWeight, weightBytes } from "../weights/load.ts";
 import { type OpenedModel, withModel } from "./open-runner.ts";
-import { type ModelOptions, weightOptions, wholeNumber } from "./options.ts";
+import { type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
 import { sproutFolder } from "./package.ts";
 import { bytesText, countText, table } from "./text.ts";
 
@@ -16,6 +19,8 @@ interface InspectOptions extends Omit<ModelOptions, "reference"> {
   readonly sequences: number;
   readonly cacheTokens?: number;
   readonly json?: boolean;
+  /** MB/s */
+  readonly storeSpeed?: number;
 }
 
 export function addInspect(program: Command): void {
@@ -30,6 +35,7 @@ export function addInspect(program: Command): void {
     )
     .option("--sequences <count>", "replies that are written at once", wholeNumber(1), 1)
     .option("--cache-tokens <count>", "tokens that the KV cache holds (default: one context)", wholeNumber(1))
+    .option("--store-speed <MB/s>", "how fast experts can be read, to foretell tokens per second with --memory", number)
     .option("--json", "one JSON object")
     .addHelpText(
       "after",
@@ -51,16 +57,21 @@ async function inspectModel(model: OpenedModel, options: InspectOptions) {
   const { adapter, profile } = await findProfile(options);
   const dtype = options.dtype === "auto" ? (profile.f16 ? "f16" : "f32") : options.dtype;
   const { context, sequences } = options;
-  const standard = runnerOptions(config, { ...options, maxContext: context });
-  const runner = {
-    ...standard,
+  const common = runnerOptions(config, { ...options, maxContext: context });
+  const standard = {
+    ...common,
     kvFormat: dtype,
     maxSequences: sequences,
-    cacheTokens: options.cacheTokens ?? standard.maxContext,
-    snapshots: Math.max(standard.snapshots, sequences),
+    cacheTokens: options.cacheTokens ?? common.maxContext,
+    snapshots: Math.max(common.snapshots, sequences),
   } as const;
+  const runner = { ...standard, expertSlots: slotsWithin(options.memory, sources, profile, standard) };
   const planned = weightLeaves(sources).map((leaf) => planWeight(leaf, options.quantization));
-  const largest = planned.reduce((a, b) =>
+  const paged = runner.expertSlots === undefined ? new Set<WeightSource>() : pagedSources(sources);
+  const whole = weightLeaves(sources)
+    .filter((leaf) => !paged.has(leaf))
+    .map((leaf) => planWeight(leaf, options.quantization));
+  const largest = whole.reduce((a, b) =>
     dataBytes(b.format, b.rows * b.columns) > dataBytes(a.format, a.rows * a.columns) ? b : a,
   );
   const count = (of: "mixer" | "feedForward", kind: string) =>
@@ -103,6 +114,7 @@ async function inspectModel(model: OpenedModel, options: InspectOptions) {
         allowed: Math.min(profile.maxBindingBytes, profile.maxBufferBytes),
       },
       memory: memoryPlan(sources, profile, runner),
+      paging: pagingPlan(sources, runner, { bytesPerSecond: options.storeSpeed && options.storeSpeed * 1e6 }),
     },
   };
 }
@@ -171,5 +183,23 @@ function reportText({ layers, experts, parameters, tensors, plan, ...model }: Re
     "",
     `A token reads ${bytesText(plan.bytesPerToken)} of weights. The largest buffer is ${largestBuffer.weight}, ${bytesText(largestBuffer.bytes)}` +
       (fits ? "." : `, and the device allows ${bytesText(largestBuffer.allowed)}: this model does not fit as it is.`),
+    ...(plan.paging ? ["", pagingText(plan.paging)] : []),
   ].join("\n");
+}
+
+function pagingText({
+  slots,
+  experts,
+  expertBytes,
+  hitRate,
+  hitRateSource,
+  bytesPerToken,
+  tokensPerSecond,
+}: PagingPlan) {
+  const speed = tokensPerSecond ? `: at most ${tokensPerSecond.toFixed(1)} tokens/s at that speed` : "";
+  return (
+    `The device holds ${slots} of a layer's ${experts} experts (${bytesText(expertBytes)} each) at a time. ` +
+    `About ${(100 * hitRate).toFixed(0)}% of a token's are there already (${hitRateSource}), ` +
+    `and ${bytesText(bytesPerToken)} a token are read${speed}.`
+  );
 }

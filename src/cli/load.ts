@@ -7,7 +7,7 @@ import { countText } from "./text.ts";
 /** Loads a model, shows how that goes, and says on which adapter it runs. */
 export async function loadLLM(
   source: string,
-  { adapter, dtype, reference, quantization, context, cache }: ModelOptions,
+  { adapter, dtype, reference, quantization, context, cache, memory }: ModelOptions,
 ): Promise<LanguageModel> {
   const showProgress = loadingLine();
   let notice: string | undefined;
@@ -20,6 +20,7 @@ export async function loadLLM(
     quantization,
     maxContext: context,
     store: cache === false ? "none" : "auto",
+    memory,
     onProgress,
   });
   if (notice) console.error(`sluice: ${notice}`);

@@ -11,6 +11,7 @@ import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import { openGpu } from "../platform/node/gpu.ts";
 import { nodePlatform } from "../platform/node/platform.ts";
 import { ReferenceRunner } from "../reference/reference-runner.ts";
+import { slotsWithin } from "../runner/expert-budget.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
 import { synthesizeWeight } from "../runner/synthesize.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -54,6 +55,7 @@ export interface OpenRunnerOptions {
   readonly dtype: "auto" | "f32" | "f16";
   readonly quantization: Quantization;
   readonly context?: number;
+  readonly memory?: string;
   readonly reference?: boolean;
   /** Leave out the checks that browsers make. */
   readonly fast?: boolean;
@@ -83,7 +85,18 @@ export async function withRunner<T>(
 
 async function openRunner(
   { config, sources, isSynthetic }: OpenedModel,
-  { adapter, dtype, quantization, context, reference, fast, batchTokens, maxSequences, cacheTokens }: OpenRunnerOptions,
+  {
+    adapter,
+    dtype,
+    quantization,
+    context,
+    memory,
+    reference,
+    fast,
+    batchTokens,
+    maxSequences,
+    cacheTokens,
+  }: OpenRunnerOptions,
 ): Promise<OpenedRunner> {
   const standard = runnerOptions(config, { quantization, maxContext: context });
   const options = { ...standard, maxSequences, cacheTokens, maxBatchTokens: batchTokens ?? standard.maxBatchTokens };
@@ -91,10 +104,11 @@ async function openRunner(
   const device = await Device.open({ ...(await openGpu({ adapter, fast })), withoutF16: dtype === "f32" });
   try {
     const kvFormat = dtype === "auto" ? (device.profile.f16 ? "f16" : "f32") : dtype;
+    const standard = { ...options, kvFormat } as const;
     return {
       runner: await ModelRunner.load(sources, {
-        ...options,
-        kvFormat,
+        ...standard,
+        expertSlots: slotsWithin(memory, sources, device.profile, standard),
         device,
         ...(isSynthetic && { loadWeight: synthesizeWeight }),
       }),

@@ -7,6 +7,7 @@ export interface ModelOptions {
   readonly dtype: "auto" | "f32" | "f16";
   readonly quantization: Quantization;
   readonly context?: number;
+  readonly memory?: string;
   readonly reference?: boolean;
   /** False: a model of the network is read anew each time. */
   readonly cache?: boolean;
@@ -38,6 +39,10 @@ export function weightOptions(command: Command, { dtype = "auto" }: { dtype?: Mo
       new Option("--quantization <format>", "what weights become; auto keeps them as they are")
         .choices(["auto", "f32", "f16", "bf16", "q8", "q4a", "q4"])
         .default("auto"),
+    )
+    .option(
+      "--memory <budget>",
+      "device memory to take, such as 4GB, or the share of experts to hold there, such as 25%; the rest is read when needed",
     );
 }
 

@@ -1,3 +1,4 @@
+import type { PagingStats } from "../api/types.ts";
 import { ContextLengthError, InvalidRequestError, invariant, NumericalError } from "../errors.ts";
 import { Pace } from "./pace.ts";
 import type { DecodeRow, ResolvedSampling, Runner, Sampled } from "./runner.ts";
@@ -45,6 +46,8 @@ export interface EngineStats {
   readonly tokens: { readonly prompt: number; readonly reply: number };
   /** Requests that were read again because something was not a number. */
   readonly nanReplays: number;
+  /** The cache of experts, where the device holds some of them at a time. */
+  readonly paging?: PagingStats;
 }
 
 /** Steps submitted before the first of them has answered, so that the device never waits for the host. */
@@ -128,6 +131,7 @@ export class Engine {
       steps: { prefill, decode },
       tokens: { prompt, reply },
       nanReplays,
+      paging: this.#runner.paging,
     };
   }
 

@@ -1,3 +1,5 @@
+import type { PagingStats } from "../api/types.ts";
+
 /** What one step runs for one sequence. */
 export interface SequenceStep {
   readonly tokens: ArrayLike<number>;
@@ -78,6 +80,8 @@ export interface Runner {
   readonly limits: RunnerLimits;
   /** The device is gone for good: every step fails. */
   readonly isLost: boolean;
+  /** What the cache of experts has done so far, where the device holds some of them at a time. */
+  readonly paging?: PagingStats;
   /**
    * Sets how the sequence in a slot is sampled. `prompt` counts for the repetition penalty. `reply` is what has been drawn
    * already: counts, limits and random numbers go on after it.

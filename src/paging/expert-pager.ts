@@ -1,3 +1,4 @@
+import type { PagingStats } from "../api/types.ts";
 import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
 import type { Plan } from "../gpu/plan.ts";
@@ -6,7 +7,7 @@ import type { GpuBuffer } from "../gpu/resources.ts";
 import type { ExpertArena } from "./expert-arena.ts";
 import { ExpertReader, type ExpertRows } from "./expert-reader.ts";
 import { ExpertSlots } from "./expert-slots.ts";
-import { LayerStats, type PagingStats } from "./paging-stats.ts";
+import { LayerStats } from "./paging-stats.ts";
 import { expertPasses, nextRowPass } from "./passes.ts";
 import { COUNTS_BYTES, chosenIn, distinct, expectedIn, MODE, REPORT } from "./report.ts";
 
@@ -92,6 +93,7 @@ export class ExpertPager {
           if (isWhole) return result as T;
           progress.from = to!;
           held = checked.at(-1)!.layer;
+          this.#readAhead(checked.at(-1)!, report!);
           this.#horizon = Math.min(2 * this.#horizon, stops.length);
           continue;
         }
@@ -151,7 +153,7 @@ export class ExpertPager {
   #count(stop: Stop, report: Uint32Array): void {
     const layer = this.#layers[stop.layer];
     this.#use(layer, distinct(chosenIn(report, stop)), 0);
-    this.#expect(stop, report);
+    this.#foretell(stop, report);
   }
 
   #use(layer: Layer, needed: ReadonlySet<number>, misses: number): void {
@@ -180,7 +182,8 @@ export class ExpertPager {
     try {
       if (needed.size <= layer.slots.count) {
         const brought = this.#bring(layer, needed);
-        this.#expect(stop, report);
+        this.#foretell(stop, report);
+        this.#readAhead(stop, report);
         await brought;
         this.#arena.writeTable(layer.index, layer.slots.table);
         progress.from = stop.from;
@@ -246,8 +249,9 @@ export class ExpertPager {
 
   async #read(layer: Layer, expert: number): Promise<ExpertRows> {
     const at = this.#arrived.findIndex((one) => one.layer === layer.index && one.expert === expert);
+    if (at >= 0 || this.#reader.isReading(layer.index, expert)) layer.stats.used(0, 0, 1);
+    else layer.stats.read(this.#arena.bytesIn(layer.index));
     if (at >= 0) return this.#arrived.splice(at, 1)[0].rows;
-    if (!this.#reader.isReading(layer.index, expert)) layer.stats.read(this.#arena.bytesIn(layer.index));
     return this.#reader.read(layer.index, expert);
   }
 
@@ -260,13 +264,18 @@ export class ExpertPager {
     return true;
   }
 
-  /** Reads ahead what the layer after `stop` is expected to choose. */
-  #expect(stop: Stop, report: Uint32Array): void {
+  /** Notes what the layer after `stop` is expected to choose. */
+  #foretell(stop: Stop, report: Uint32Array): void {
+    const layer = this.#layers[stop.layer + 1];
+    if (layer && stop.expected > 0) layer.expected = new Set(expectedIn(report, stop));
+  }
+
+  /** Reads what the layer after `stop`, which comes next, is expected to choose and lacks. */
+  #readAhead(stop: Stop, report: Uint32Array): void {
     const layer = this.#layers[stop.layer + 1];
     if (!layer || stop.expected === 0) return;
-    const expected = expectedIn(report, stop);
-    layer.expected = new Set(expected);
-    const missing = expected.filter((expert) => !layer.slots.has(expert));
+    // Beyond as many as will be chosen, most would be read for nothing.
+    const missing = expectedIn(report, stop, stop.topK).filter((expert) => !layer.slots.has(expert));
     this.#reader.expect(layer.index, missing, (expert, rows) => {
       layer.stats.readAhead(this.#arena.bytesIn(layer.index));
       this.#arrived.push({ layer: layer.index, expert, rows });

@@ -15,6 +15,9 @@ export type ExpertRows = readonly WeightRows[];
 /** Reads under way at once. */
 const READERS = 8;
 
+/** The same of experts that nobody waits for yet: those of a step should find few before them. */
+const READERS_AHEAD = 2;
+
 interface Job {
   readonly layer: number;
   readonly expert: number;
@@ -94,7 +97,7 @@ export class ExpertReader {
 
   #startNext(): void {
     while (this.#running < READERS) {
-      const job = this.#wanted.shift() ?? this.#expected.shift();
+      const job = this.#wanted.shift() ?? (this.#running < READERS_AHEAD ? this.#expected.shift() : undefined);
       if (!job) return;
       this.#running++;
       job.isStarted = true;

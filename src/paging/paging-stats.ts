@@ -1,27 +1,6 @@
-/** What the cache of one layer's experts has done so far. */
-export interface LayerPagingStats {
-  /** Experts that steps asked for and found, and did not find. */
-  readonly hits: number;
-  readonly misses: number;
-  /** Experts read before a step asked for them, and those of them that one then did ask for. */
-  readonly readAhead: number;
-  readonly useful: number;
-  /** Experts chosen while the layer before had made a guess, and those of them that it had guessed. */
-  readonly foretellable: number;
-  readonly foretold: number;
-  /** Bytes brought to the device. */
-  readonly bytes: number;
-  /** Milliseconds that steps waited for experts. */
-  readonly waitMs: number;
-}
+import type { LayerPagingStats } from "../api/types.ts";
 
-export interface PagingStats {
-  /** Experts of each layer, and how many of them the device holds at a time. */
-  readonly experts: number;
-  readonly slots: number;
-  readonly layers: readonly LayerPagingStats[];
-}
-
+/** Counts what the cache of one layer's experts does. */
 export class LayerStats {
   #hits = 0;
   #misses = 0;

@@ -21,11 +21,11 @@ export function chosenIn(report: Uint32Array, { topK, chosenAt }: Stop): Uint32A
   return report.slice(chosenAt, chosenAt + report[REPORT.counts] * topK);
 }
 
-/** The experts that the next layer's router expects, best first over all rows. */
-export function expectedIn(report: Uint32Array, { expected, expectedAt }: Stop): number[] {
+/** The experts that the next layer's router expects: those of `ranks` best places of every row, best first. */
+export function expectedIn(report: Uint32Array, { expected, expectedAt }: Stop, ranks = expected): number[] {
   const rows = report[REPORT.counts];
   const found = new Set<number>();
-  for (let rank = 0; rank < expected; rank++) {
+  for (let rank = 0; rank < ranks; rank++) {
     for (let row = 0; row < rows; row++) found.add(report[expectedAt + row * expected + rank]);
   }
   return [...found];

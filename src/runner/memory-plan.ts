@@ -11,6 +11,7 @@ import type { WeightSource } from "../weights/format.ts";
 import { planWeight, weightBuffers, weightBytes } from "../weights/load.ts";
 import { BatchBuffer, type BatchLimits, batchLayout } from "./batch-buffer.ts";
 import { type GpuLayerState, layerStates, type SnapshotState } from "./layer-states.ts";
+import { expertArena, pagedSources, withArena } from "./paged-experts.ts";
 import { recordStep, type StepSize } from "./record-step.ts";
 import { RopeTable } from "./rope-table.ts";
 import { Sampler } from "./sampler.ts";
@@ -29,6 +30,8 @@ export interface RunnerOptions {
   readonly maxSequences?: number;
   /** Tokens that the KV cache holds in all. Default: one context. */
   readonly cacheTokens?: number;
+  /** Experts of each sparse layer that the device holds at a time. Default: all. */
+  readonly expertSlots?: number;
   /** Token ids that exist; rows of the embedding beyond are padding. */
   readonly usableVocabulary: number;
 }
@@ -126,20 +129,28 @@ export function planMemory(
   profile: DeviceProfile,
   options: RunnerOptions,
 ): { readonly memory: MemoryPlan; readonly buffers: readonly { label: string; sizeBytes: number }[] } {
-  const planned = convertWeights(sources, (source) => planWeight(source, options.quantization));
+  const arena = expertArena(sources, options);
+  const paged = arena ? pagedSources(sources) : new Set();
+  const plan = (source: WeightSource) => planWeight(source, options.quantization);
+  const planned = withArena(convertWeights(sources, plan), arena);
   // A shared leaf is planned once for each place, and counted once.
-  const unique = weightLeaves(sources).map((source) => planWeight(source, options.quantization));
+  const unique = weightLeaves(sources)
+    .filter((source) => !paged.has(source))
+    .map(plan);
   const parts = runnerParts(options);
   const recurrentBytes = (of: (state: SnapshotState) => Pick<SnapshotState, "conv" | "delta">) =>
     parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? 0 : of(s).conv.sizeBytes + of(s).delta.sizeBytes), 0);
-  const scratchOf = (kind: "sample" | "decode", size: StepSize) =>
-    planScratch(recordStep(kind, size, planned, parts, profile).recorder.scratches).sizes;
+  const scratchOf = (kind: "sample" | "decode", size: StepSize) => {
+    const { scratches, stops } = recordStep(kind, size, planned, parts, profile).recorder;
+    return planScratch(scratches, stops).sizes;
+  };
   const scratches = [
     ...prefillSizes(parts.limits).map((size) => scratchOf("sample", size)),
     ...decodeSizes(parts.limits).map((size) => scratchOf("decode", size)),
   ];
   const buffers = [
     ...unique.flatMap(weightBuffers),
+    ...(arena?.buffers ?? []),
     ...parts.states.flatMap((s) =>
       s.kind === "kv" ? [s.keys, s.values] : [s.conv, s.delta, s.snapshots.conv, s.snapshots.delta],
     ),
@@ -149,12 +160,17 @@ export function planMemory(
     parts.sampler.bias,
   ];
   const bytes = {
-    weights: unique.reduce((sum, w) => sum + weightBytes(w), 0),
+    weights: unique.reduce((sum, w) => sum + weightBytes(w), arena?.slotBytes ?? 0),
     kvCache: parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? s.keys.sizeBytes + s.values.sizeBytes : 0), 0),
     recurrentState: recurrentBytes((state) => state),
     snapshots: recurrentBytes((state) => state.snapshots),
     scratch: Math.max(...scratches.map((sizes) => sizes.reduce((a, b) => a + b, 0))),
-    other: parts.rope.sizeBytes + parts.sampler.sizeBytes + parts.batch.sizeBytes + parts.spareBlock.sizeBytes,
+    other:
+      parts.rope.sizeBytes +
+      parts.sampler.sizeBytes +
+      parts.batch.sizeBytes +
+      parts.spareBlock.sizeBytes +
+      (arena?.otherBytes ?? 0),
   };
   return { memory: { ...bytes, total: Object.values(bytes).reduce((a, b) => a + b, 0) }, buffers };
 }

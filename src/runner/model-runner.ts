@@ -1,13 +1,14 @@
-import type { MemoryPlan, Quantization } from "../api/types.ts";
+import type { MemoryPlan, PagingStats, Quantization } from "../api/types.ts";
 import type { DecodeRow, ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } from "../engine/runner.ts";
 import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
 import { profilePlan } from "../gpu/profile-plan.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
-import { type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/weights.ts";
+import { convertWeights, type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/weights.ts";
+import { ExpertPager } from "../paging/expert-pager.ts";
 import type { WeightSource } from "../weights/format.ts";
-import { loadWeight, weightBytes } from "../weights/load.ts";
+import { loadWeight, planWeight, weightBytes } from "../weights/load.ts";
 import {
   decodeSizes,
   planMemory,
@@ -16,6 +17,7 @@ import {
   type RunnerParts,
   runnerParts,
 } from "./memory-plan.ts";
+import { expertArena, pagedSources, withArena } from "./paged-experts.ts";
 import { Readback } from "./readback.ts";
 import { type RecordedStep, recordStep, type StepKind, type StepSize } from "./record-step.ts";
 import { Sampler } from "./sampler.ts";
@@ -29,6 +31,8 @@ export interface LoadRunnerOptions extends RunnerOptions {
   readonly signal?: AbortSignal;
   /** How a weight gets to the device. Default: it is read from its source. */
   readonly loadWeight?: typeof loadWeight;
+  /** With fewer slots than experts the sources have to stay readable; this is called when that ends. */
+  readonly onDispose?: () => void;
 }
 
 interface CompiledStep extends RecordedStep {
@@ -54,18 +58,33 @@ export class ModelRunner implements Runner {
   readonly #results: Readback;
   readonly #logits: Readback;
   readonly memory: MemoryPlan;
+  /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
+  readonly weightBytes: number;
+  /** Set where the device holds some of the experts at a time. */
+  readonly #pager: ExpertPager | undefined;
+  readonly #onDispose: (() => void) | undefined;
   /** Slots of the batch that the next decode step can go on from. */
   #slots: readonly number[] = [];
   /** Set while a plan is being compiled: ends when all calls made so far have been submitted. */
   #delayed: Promise<void> | undefined;
 
-  private constructor(device: Device, weights: ModelWeights<GpuWeight>, parts: RunnerParts, memory: MemoryPlan) {
+  private constructor(
+    { device, onDispose }: LoadRunnerOptions,
+    loaded: Pick<ModelRunner, "memory" | "weightBytes"> & {
+      weights: ModelWeights<GpuWeight>;
+      parts: RunnerParts;
+      pager: ExpertPager | undefined;
+    },
+  ) {
     this.#device = device;
-    this.#weights = weights;
-    this.#parts = parts;
-    this.memory = memory;
-    this.#results = new Readback(device.gpu, parts.sampler.results.sizeBytes);
-    this.#logits = new Readback(device.gpu, parts.limits.vocabularySize * 4);
+    this.#onDispose = onDispose;
+    this.#weights = loaded.weights;
+    this.#parts = loaded.parts;
+    this.#pager = loaded.pager;
+    this.memory = loaded.memory;
+    this.weightBytes = loaded.weightBytes;
+    this.#results = new Readback(device.gpu, loaded.parts.sampler.results.sizeBytes);
+    this.#logits = new Readback(device.gpu, loaded.parts.limits.vocabularySize * 4);
   }
 
   /**
@@ -85,10 +104,24 @@ export class ModelRunner implements Runner {
       loaded += bytes;
       onBytes?.(loaded);
     };
-    const weights = await mapWeights(sources, (source) =>
-      (options.loadWeight ?? loadWeight)(source, { device, quantization, signal, onBytes: count }),
+    const plan = (source: WeightSource) => planWeight(source, quantization);
+    const planned = expertArena(sources, options);
+    const arena =
+      planned &&
+      (await device.allocating("the experts", planned.slotBytes, () => expertArena(sources, options, device)));
+    const paged = arena ? pagedSources(sources) : new Set();
+    const weights = await mapWeights(sources, async (source) =>
+      paged.has(source)
+        ? plan(source)
+        : (options.loadWeight ?? loadWeight)(source, { device, quantization, signal, onBytes: count }),
     );
-    const runner = new ModelRunner(device, weights, parts, memory);
+    const runner = new ModelRunner(options, {
+      weights: withArena(weights, arena),
+      parts,
+      pager: arena && new ExpertPager(device, arena, parts.batch),
+      memory,
+      weightBytes: sumWeights(convertWeights(sources, plan), weightBytes).active,
+    });
     options.onCompile?.();
     const { limits } = parts;
     const largest = prefillSizes({ ...limits, maxPrefillSequences: 1 }).at(-1)!;
@@ -114,9 +147,9 @@ export class ModelRunner implements Runner {
     return this.#compiled("decode", decodeSizes(this.limits)[0]).plan.kernels;
   }
 
-  /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
-  get weightBytes(): number {
-    return sumWeights(this.#weights, weightBytes).active;
+  /** What the cache of experts has done so far, where the device does not hold all of them. */
+  get paging(): PagingStats | undefined {
+    return this.#pager?.stats;
   }
 
   /** Results read from the device so far. */
@@ -147,9 +180,8 @@ export class ModelRunner implements Runner {
     const plan = this.#planFor(drawing.length > 0 ? "sample" : "prefill", ordered);
     const drawn = await this.#inOrder(plan, async (compiled) => {
       this.#writeBatch(ordered, drawing.length);
-      const encoder = this.#encode(compiled);
-      if (drawing.length > 0) return this.#submit(encoder, compiled, drawing);
-      this.#device.queue.submit([encoder.finish()]);
+      if (drawing.length > 0) return this.#submit(compiled, drawing);
+      await this.#execute(compiled, () => {});
       await this.#settled(this.#device.queue.onSubmittedWorkDone());
       return [];
     });
@@ -170,7 +202,7 @@ export class ModelRunner implements Runner {
       } else {
         this.#writeBatch(rows.map((row) => ({ ...row, tokens: [row.token!] })));
       }
-      return this.#submit(this.#encode(compiled), compiled, rows);
+      return this.#submit(compiled, rows);
     });
   }
 
@@ -241,6 +273,10 @@ export class ModelRunner implements Runner {
   }
 
   dispose(): void {
+    if (this.#pager) {
+      this.#pager.dispose();
+      this.#onDispose?.();
+    }
     this.#results.dispose();
     this.#logits.dispose();
     this.#device.dispose();
@@ -293,12 +329,19 @@ export class ModelRunner implements Runner {
     return { ...recorded, plan };
   }
 
-  /** Submits at once, unless a plan is not there yet: then all later calls wait with it. */
+  /**
+   * Submits at once, unless a plan is not there yet: then all later calls wait with it. Where experts may be missing, a step
+   * may have to be submitted in parts, and later calls wait for the last.
+   */
   #inOrder<P, T>(plan: P | Promise<P>, submit: (plan: P) => Promise<T>): Promise<T> {
-    if (!this.#delayed && !(plan instanceof Promise)) return submit(plan);
+    if (!this.#pager && !this.#delayed && !(plan instanceof Promise)) return submit(plan);
     const submitted = Promise.resolve(this.#delayed)
       .then(() => plan)
-      .then((ready) => ({ result: submit(ready) }));
+      .then(async (ready) => {
+        const result = submit(ready);
+        if (this.#pager) await result.catch(() => {});
+        return { result };
+      });
     const delayed = submitted
       .then(
         () => {},
@@ -326,26 +369,35 @@ export class ModelRunner implements Runner {
     });
   }
 
-  #encode({ plan }: CompiledStep): GPUCommandEncoder {
+  /** Submits a step and what `finish` adds behind it, at once where all experts are there. `drop` undoes a `finish`. */
+  async #execute<T>(
+    { plan }: CompiledStep,
+    finish: (encoder: GPUCommandEncoder) => T,
+    drop: (added: T) => void = () => {},
+  ): Promise<T> {
+    if (this.#pager) return this.#settled(this.#pager.run(plan, finish, drop));
     const encoder = this.#device.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
     plan.encode(pass);
     pass.end();
-    return encoder;
+    const added = finish(encoder);
+    this.#device.queue.submit([encoder.finish()]);
+    return added;
   }
 
   /** Runs a step and reads the first `rows` rows of tensors. */
   async #run(compiled: CompiledStep, wanted: readonly GpuTensor[], rows: number): Promise<ArrayBuffer[]> {
-    const encoder = this.#encode(compiled);
-    const staging = wanted.map((tensor) => {
-      const buffer = this.#device.gpu.createBuffer({
+    const staging = wanted.map((tensor) =>
+      this.#device.gpu.createBuffer({
         size: rows * tensor.columns * 4,
         usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-      });
-      encoder.copyBufferToBuffer(compiled.plan.bufferOf(tensor), 0, buffer, 0, buffer.size);
-      return buffer;
+      }),
+    );
+    await this.#execute(compiled, (encoder) => {
+      for (const [i, buffer] of staging.entries()) {
+        encoder.copyBufferToBuffer(compiled.plan.bufferOf(wanted[i]), 0, buffer, 0, buffer.size);
+      }
     });
-    this.#device.queue.submit([encoder.finish()]);
     return Promise.all(
       staging.map(async (buffer) => {
         await this.#settled(buffer.mapAsync(GPUMapMode.READ));
@@ -358,17 +410,24 @@ export class ModelRunner implements Runner {
 
   /** Submits a step whose first sequences draw, and reads their results back. */
   async #submit(
-    encoder: GPUCommandEncoder,
     step: CompiledStep,
     drawing: readonly Pick<SequenceStep, "logits">[],
   ): Promise<(Sampled | undefined)[]> {
     const { sampler, limits } = this.#parts;
-    const results = this.#results.copy(encoder, sampler.results.gpu!);
     const rowBytes = limits.vocabularySize * 4;
-    const scores = drawing.map(({ logits }, s) =>
-      logits ? this.#logits.copy(encoder, step.plan.bufferOf(step.logits!), s * rowBytes) : undefined,
+    const { results, scores } = await this.#execute(
+      step,
+      (encoder) => ({
+        results: this.#results.copy(encoder, sampler.results.gpu!),
+        scores: drawing.map(({ logits }, s) =>
+          logits ? this.#logits.copy(encoder, step.plan.bufferOf(step.logits!), s * rowBytes) : undefined,
+        ),
+      }),
+      ({ results, scores }) => {
+        this.#results.release(results);
+        for (const staging of scores) if (staging) this.#logits.release(staging);
+      },
     );
-    this.#device.queue.submit([encoder.finish()]);
     const reading = [
       this.#results.read(results, (bytes) => drawing.map((_, s) => Sampler.parse(bytes, s))),
       ...scores.map((staging) => staging && this.#logits.read(staging, (bytes) => new Float32Array(bytes.slice(0)))),

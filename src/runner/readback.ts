@@ -26,8 +26,13 @@ export class Readback {
     this.count++;
     const result = use(staging.getMappedRange());
     staging.unmap();
-    this.#free.push(staging);
+    this.release(staging);
     return result;
+  }
+
+  /** Takes back a staging buffer that nobody will read. */
+  release(staging: GPUBuffer): void {
+    this.#free.push(staging);
   }
 
   dispose(): void {

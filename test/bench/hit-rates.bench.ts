@@ -22,7 +22,8 @@ test.skipIf(!existsSync(texts))("hit rates of Sprout by slots", { timeout: 600_0
     const routing = await runner.routing({ tokens, position: 0, slot: 0, blocks: allBlocks(runner) });
     for (const cache of caches) {
       for (const [l, chosen] of routing.entries()) {
-        const experts = (cache.layers[l] ??= new ExpertSlots(24, cache.slots));
+        cache.layers[l] ??= new ExpertSlots(24, cache.slots);
+        const experts = cache.layers[l];
         const topK = chosen.length / tokens.length;
         for (let at = 0; at < chosen.length; at += topK) {
           const needed = new Set(chosen.subarray(at, at + topK));

@@ -6,7 +6,7 @@ const base = { layers: 4, experts: 24, topK: 4, hidden: 64, inner: 32, format: "
 const SHAPES: readonly (Shape & { name: string; rows: readonly number[]; unit: string })[] = [
   { ...base, name: "one token", maxRows: 1, kind: "decode", rows: [1], unit: "rows" },
   { ...base, name: "four sequences", maxRows: 4, kind: "decode", rows: [4, 2], unit: "rows" },
-  { ...base, name: "a short prompt, token by token", maxRows: 12, kind: "prefill", rows: [12, 7], unit: "rows" },
+  { ...base, name: "a short prompt, token by token", maxRows: 10, kind: "prefill", rows: [10, 7], unit: "rows" },
   { ...base, name: "a prompt, expert by expert", maxRows: 64, kind: "prefill", rows: [64, 50], unit: "pairs" },
   { ...base, name: "a prompt in bf16", format: "bf16", maxRows: 40, kind: "prefill", rows: [33], unit: "pairs" },
 ];

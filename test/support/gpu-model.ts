@@ -1,10 +1,12 @@
 import type { Quantization } from "../../src/api/types.ts";
 import { Device } from "../../src/gpu/device.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
-import { parseConfig } from "../../src/models/qwen3-next/config.ts";
+import { type ModelConfig, parseConfig } from "../../src/models/qwen3-next/config.ts";
+import type { ModelWeights } from "../../src/models/qwen3-next/weights.ts";
 import { FolderSource } from "../../src/platform/node/folder-source.ts";
 import { ModelRunner } from "../../src/runner/model-runner.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
+import type { WeightSource } from "../../src/weights/format.ts";
 import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
 import { ObservedPlatform } from "./observed-platform.ts";
 
@@ -18,6 +20,10 @@ export interface GpuModelOptions {
   readonly maxSequences?: number;
   readonly cacheTokens?: number;
   readonly withoutSubgroups?: boolean;
+  /** Experts of a layer that the device holds at a time. */
+  readonly expertSlots?: number;
+  /** Decode with fused kernels, as on a GPU. */
+  readonly fused?: boolean;
   /** Sees the device. */
   readonly platform?: ObservedPlatform;
 }
@@ -28,17 +34,28 @@ export async function openGpuModel(folder: string, options: GpuModelOptions = {}
   try {
     return await loadGpuModel(checkpoint, options);
   } finally {
-    await checkpoint.close();
+    if (options.expertSlots === undefined) await checkpoint.close();
   }
 }
 
 export async function loadGpuModel(checkpoint: Checkpoint, options: GpuModelOptions = {}): Promise<ModelRunner> {
   const config = parseConfig(checkpoint.config);
+  return loadGpuSources(bindWeights(config, checkpoint), config, options, () => void checkpoint.close());
+}
+
+/** Weights from anywhere. `close` is called where they are read as long as the runner lives. */
+export async function loadGpuSources(
+  sources: ModelWeights<WeightSource>,
+  config: ModelConfig,
+  options: GpuModelOptions = {},
+  close = () => {},
+): Promise<ModelRunner> {
   const dtype = options.dtype ?? "f32";
   const { platform = new ObservedPlatform(), withoutSubgroups } = options;
   const device = await Device.open({ ...(await platform.openGpu({})), withoutF16: dtype === "f32", withoutSubgroups });
+  Object.assign(device.profile, options.fused && { fuseDecode: true });
   try {
-    return await ModelRunner.load(bindWeights(config, checkpoint), {
+    return await ModelRunner.load(sources, {
       device,
       config,
       quantization: options.quantization ?? "auto",
@@ -49,6 +66,8 @@ export async function loadGpuModel(checkpoint: Checkpoint, options: GpuModelOpti
       maxSequences: options.maxSequences,
       cacheTokens: options.cacheTokens,
       usableVocabulary: config.vocabularySize,
+      expertSlots: options.expertSlots,
+      onDispose: options.expertSlots === undefined ? undefined : close,
     });
   } catch (error) {
     device.dispose();

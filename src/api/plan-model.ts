@@ -1,0 +1,31 @@
+import { Device } from "../gpu/device.ts";
+import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
+import { parseConfig } from "../models/qwen3-next/config.ts";
+import { pagingPlan, slotsWithin } from "../runner/expert-budget.ts";
+import { memoryPlan } from "../runner/memory-plan.ts";
+import { openCheckpoint } from "../weights/open-checkpoint.ts";
+import { runnerOptions } from "./load-model.ts";
+import type { Platform } from "./platform.ts";
+import type { ModelPlan, ModelSource, PlanOptions } from "./types.ts";
+
+/** What loading a model would take and give; reads headers only. */
+export async function planModel(platform: Platform, source: ModelSource, options: PlanOptions): Promise<ModelPlan> {
+  const checkpoint = await openCheckpoint(await platform.openFiles(source, { store: "none" }), options.signal);
+  try {
+    const config = parseConfig(checkpoint.config);
+    const sources = bindWeights(config, checkpoint);
+    const dtype = options.device?.dtype ?? "auto";
+    const device = await Device.open({
+      ...(await platform.openGpu(options.device ?? {})),
+      withoutF16: dtype === "f32",
+    });
+    const { profile } = device;
+    device.dispose();
+    const kvFormat = dtype === "f16" || (dtype === "auto" && profile.f16) ? "f16" : "f32";
+    const standard = { ...runnerOptions(config, options), kvFormat } as const;
+    const planned = { ...standard, expertSlots: slotsWithin(options.memory, sources, profile, standard) };
+    return { memory: memoryPlan(sources, profile, planned), paging: pagingPlan(sources, planned, options.speeds) };
+  } finally {
+    await checkpoint.close();
+  }
+}
