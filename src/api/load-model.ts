@@ -156,8 +156,9 @@ type Start = (
 ) => Promise<Started>;
 
 const startGpu: Start = async (platform, sources, runnerOptions, options, progress, onDispose) => {
-  const dtype = options.device?.dtype ?? "auto";
-  const device = await Device.open({ ...(await platform.openGpu(options.device ?? {})), withoutF16: dtype === "f32" });
+  const { dtype = "auto", precise } = options.device ?? {};
+  const opened = await platform.openGpu(options.device ?? {});
+  const device = await Device.open({ ...opened, withoutF16: dtype === "f32", precise });
   try {
     const { profile } = device;
     const kvFormat = dtype === "f16" || (dtype === "auto" && profile.f16) ? "f16" : "f32";

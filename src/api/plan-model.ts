@@ -14,11 +14,9 @@ export async function planModel(platform: Platform, source: ModelSource, options
   try {
     const config = parseConfig(checkpoint.config);
     const sources = bindWeights(config, checkpoint);
-    const dtype = options.device?.dtype ?? "auto";
-    const device = await Device.open({
-      ...(await platform.openGpu(options.device ?? {})),
-      withoutF16: dtype === "f32",
-    });
+    const { dtype = "auto", precise } = options.device ?? {};
+    const opened = await platform.openGpu(options.device ?? {});
+    const device = await Device.open({ ...opened, withoutF16: dtype === "f32", precise });
     const { profile } = device;
     device.dispose();
     const kvFormat = dtype === "f16" || (dtype === "auto" && profile.f16) ? "f16" : "f32";

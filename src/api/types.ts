@@ -327,6 +327,11 @@ export interface DeviceOptions {
   readonly adapter?: string;
   /** `f16` halves the KV cache and speeds prefill where the device has it; `f32` is exact. Default `auto`. */
   readonly dtype?: "auto" | "f32" | "f16";
+  /**
+   * Keep activations in f32 where kernels would round them to go faster (decoding on GPUs); the KV cache stays as `dtype` has
+   * it. Default false; `dtype: "f32"` implies it.
+   */
+  readonly precise?: boolean;
   /** Run on the CPU definition instead of a GPU: slow, exact, needs nothing. Default false. */
   readonly reference?: boolean;
 }

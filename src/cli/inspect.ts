@@ -124,7 +124,8 @@ type Report = Awaited<ReturnType<typeof inspectModel>>;
 /** What the adapter at hand offers; where there is none, what every WebGPU device does. */
 async function findProfile(options: InspectOptions): Promise<{ adapter: string | null; profile: DeviceProfile }> {
   if (options.adapter === undefined && (await listAdapters()).length === 0) return { adapter: null, profile: BASELINE };
-  const device = await Device.open({ ...(await openGpu(options)), withoutF16: options.dtype === "f32" });
+  const { dtype, precise } = options;
+  const device = await Device.open({ ...(await openGpu(options)), withoutF16: dtype === "f32", precise });
   device.dispose();
   return { adapter: device.name, profile: device.profile };
 }

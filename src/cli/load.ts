@@ -7,7 +7,7 @@ import { countText } from "./text.ts";
 /** Loads a model, shows how that goes, and says on which adapter it runs. */
 export async function loadLLM(
   source: string,
-  { adapter, dtype, reference, quantization, context, cache, memory }: ModelOptions,
+  { adapter, dtype, precise, reference, quantization, context, cache, memory }: ModelOptions,
 ): Promise<LanguageModel> {
   const showProgress = loadingLine();
   let notice: string | undefined;
@@ -16,7 +16,7 @@ export async function loadLLM(
     showProgress(progress);
   };
   const llm = await LLM.load(source, {
-    device: { adapter, dtype, reference },
+    device: { adapter, dtype, precise, reference },
     quantization,
     maxContext: context,
     store: cache === false ? "none" : "auto",

@@ -53,6 +53,7 @@ export async function openShape(shape: string): Promise<OpenedModel> {
 export interface OpenRunnerOptions {
   readonly adapter?: string;
   readonly dtype: "auto" | "f32" | "f16";
+  readonly precise?: boolean;
   readonly quantization: Quantization;
   readonly context?: number;
   readonly memory?: string;
@@ -88,6 +89,7 @@ async function openRunner(
   {
     adapter,
     dtype,
+    precise,
     quantization,
     context,
     memory,
@@ -101,7 +103,7 @@ async function openRunner(
   const standard = runnerOptions(config, { quantization, maxContext: context });
   const options = { ...standard, maxSequences, cacheTokens, maxBatchTokens: batchTokens ?? standard.maxBatchTokens };
   if (reference) return { runner: await ReferenceRunner.load(sources, options) };
-  const device = await Device.open({ ...(await openGpu({ adapter, fast })), withoutF16: dtype === "f32" });
+  const device = await Device.open({ ...(await openGpu({ adapter, fast })), withoutF16: dtype === "f32", precise });
   try {
     const kvFormat = dtype === "auto" ? (device.profile.f16 ? "f16" : "f32") : dtype;
     const standard = { ...options, kvFormat } as const;

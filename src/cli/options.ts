@@ -5,6 +5,7 @@ import type { GenerateParams, Quantization } from "../api/types.ts";
 export interface ModelOptions {
   readonly adapter?: string;
   readonly dtype: "auto" | "f32" | "f16";
+  readonly precise?: boolean;
   readonly quantization: Quantization;
   readonly context?: number;
   readonly memory?: string;
@@ -34,6 +35,10 @@ export function weightOptions(command: Command, { dtype = "auto" }: { dtype?: Mo
       new Option("--dtype <type>", "numbers to compute with; f32 is exact")
         .choices(["auto", "f32", "f16"])
         .default(dtype),
+    )
+    .option(
+      "--precise",
+      "keep activations in f32 where they would be rounded to go faster; the KV cache stays as --dtype has it",
     )
     .addOption(
       new Option("--quantization <format>", "what weights become; auto keeps them as they are")

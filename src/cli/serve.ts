@@ -118,9 +118,9 @@ async function serve(model = sproutFolder(), options: ServeOptions): Promise<voi
 }
 
 async function loadModel(model: string, options: ServeOptions): Promise<LanguageModel> {
-  const { adapter, dtype, reference, quantization, maxModelLen, maxNumSeqs, maxNumQueuedTokens } = options;
+  const { adapter, dtype, precise, reference, quantization, maxModelLen, maxNumSeqs, maxNumQueuedTokens } = options;
   const llm = await LLM.load(model, {
-    device: { adapter, dtype, reference },
+    device: { adapter, dtype, precise, reference },
     quantization,
     maxContext: maxModelLen,
     maxSequences: maxNumSeqs,

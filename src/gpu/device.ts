@@ -8,6 +8,8 @@ export interface DeviceRequest {
   readonly adapter: GPUAdapter;
   /** Compute in f32 only, even where the device has f16. */
   readonly withoutF16?: boolean;
+  /** Round no activations to go faster; the KV cache may still be in f16. Implied by `withoutF16`. */
+  readonly precise?: boolean;
   /** Use no subgroups, even where the device has them. */
   readonly withoutSubgroups?: boolean;
 }
@@ -42,7 +44,7 @@ export class Device {
   }
 
   /** Opens a device with every feature we use and the adapter's largest limits. */
-  static async open({ gpu, adapter, withoutF16, withoutSubgroups }: DeviceRequest): Promise<Device> {
+  static async open({ gpu, adapter, withoutF16, precise, withoutSubgroups }: DeviceRequest): Promise<Device> {
     const features = FEATURES.filter((f) => adapter.features.has(f));
     const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
     const name = adapterName(adapter);
@@ -50,8 +52,9 @@ export class Device {
       const device = await adapter.requestDevice({ label: "sluice", requiredFeatures: features, requiredLimits });
       const profile = profileOf(device, gpu.wgslLanguageFeatures, {
         f16: withoutF16,
+        roundActivations: precise || withoutF16,
         // Its products round activations to 16 bits.
-        fuseDecode: withoutF16,
+        fuseDecode: precise || withoutF16,
         subgroups: withoutSubgroups,
       });
       return new Device(device, name, isSoftware(adapter.info), profile);

@@ -2,6 +2,8 @@
 export interface DeviceProfile {
   /** `shader-f16` is enabled. */
   readonly f16: boolean;
+  /** Kernels may round activations, to f16 or to integers, where that is faster. Otherwise only the KV cache may be in f16. */
+  readonly roundActivations: boolean;
   /** `subgroups` is enabled. */
   readonly subgroups: boolean;
   /** WGSL has `dot4I8Packed`. */
@@ -41,6 +43,7 @@ export const isSoftware = (info: GPUAdapterInfo): boolean =>
 /** What every WebGPU device offers: tier 0. */
 export const BASELINE: DeviceProfile = {
   f16: false,
+  roundActivations: false,
   subgroups: false,
   packedDot: false,
   specialize: true,
@@ -67,12 +70,16 @@ export function profileOf(
   device: GPUDevice,
   languageFeatures: ReadonlySet<string>,
   without: Partial<
-    Record<"f16" | "subgroups" | "packedDot" | "specialize" | "fuseDecode" | "serialWorkgroups", boolean>
+    Record<
+      "f16" | "roundActivations" | "subgroups" | "packedDot" | "specialize" | "fuseDecode" | "serialWorkgroups",
+      boolean
+    >
   > = {},
 ): DeviceProfile {
   const info = device.adapterInfo;
   return {
     f16: device.features.has("shader-f16") && !without.f16,
+    roundActivations: !without.roundActivations,
     subgroups: device.features.has("subgroups") && !without.subgroups,
     packedDot: languageFeatures.has("packed_4x8_integer_dot_product") && !without.packedDot,
     specialize: !isSoftware(info) && !without.specialize,
