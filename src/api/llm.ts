@@ -5,6 +5,7 @@ import type { Structure } from "../constraints/structure.ts";
 import type { EngineStats } from "../engine/engine.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import type { TemplateOptions } from "../tokenizer/chat-template.ts";
+import { tokenCounts } from "../tokenizer/token-count.ts";
 import { generation } from "./generation.ts";
 import type { Generation, LanguageModel } from "./llm-interface.ts";
 import { type LoadedModel, loadModel } from "./load-model.ts";
@@ -55,15 +56,15 @@ export class LocalLLM implements LanguageModel {
       if (!tokenizer)
         throw new InvalidRequestError("messages", "this model has no tokenizer; use generate() with token ids.");
       const prompt = tokenizer.encode(text);
-      const boundary = template.boundary(messages, options);
-      const before = tokenizer.encode(boundary);
-      const isPrefix = before.length < prompt.length && before.every((id, i) => id === prompt[i]);
+      const parts = template.boundaries(messages, options);
+      const boundary = parts[parts.length - 1];
+      const counts = tokenCounts(tokenizer, text, prompt, parts).filter((count) => count > 0);
       const turn = options.continueFinalMessage
         ? text.slice(text.lastIndexOf("<|im_start|>"))
         : text.slice(boundary.length);
       const plan = chatPlan(params, template.source, turn);
       const { structure } = plan;
-      return { prompt, plan, structure, boundary: isPrefix && before.length > 0 ? before.length : undefined };
+      return { prompt, plan, structure, boundaries: counts.length > 0 ? counts : undefined };
     });
   }
 
@@ -112,7 +113,7 @@ export class LocalLLM implements LanguageModel {
 
   #generation(
     params: GenerateParams,
-    render: (model: LoadedModel) => Pick<ReplyRequest, "prompt" | "boundary" | "plan"> & { structure?: Structure },
+    render: (model: LoadedModel) => Pick<ReplyRequest, "prompt" | "boundaries" | "plan"> & { structure?: Structure },
   ): Generation {
     const run = async function* (this: LocalLLM): AsyncGenerator<GenerationEvent, void, void> {
       const startMs = performance.now();

@@ -10,7 +10,7 @@ import type { FinishReason, GenerateParams, GenerationEvent } from "./types.ts";
 
 export interface ReplyRequest {
   readonly prompt: readonly number[];
-  readonly boundary?: number;
+  readonly boundaries?: readonly number[];
   readonly sampling: ResolvedSampling;
   readonly params: GenerateParams;
   /** How the reply to a chat is read and steered. */
@@ -32,7 +32,7 @@ export async function* reply(
   tokenizer: Tokenizer | undefined,
   request: ReplyRequest,
 ): AsyncGenerator<GenerationEvent, void, void> {
-  const { prompt, boundary, params, sampling, plan, constraint, maxContext } = request;
+  const { prompt, boundaries, params, sampling, plan, constraint, maxContext } = request;
   const clock = new ReplyClock(request.startMs, prompt.length);
   const events = new ReplyEvents(tokenizer, params, plan?.parser);
   const steering = plan && new Steering(plan, events.parser!);
@@ -58,7 +58,7 @@ export async function* reply(
     const generation = engine.generate({
       prompt,
       reply: written,
-      boundary,
+      boundaries,
       sampling: {
         ...sampling,
         maxTokens: Math.max(maxTokens, written.length + 1),

@@ -12,8 +12,8 @@ export interface EngineRequest {
   readonly reply?: readonly number[];
   /** `maxTokens` counts all of the reply, and is cut to what the context leaves. */
   readonly sampling: ResolvedSampling;
-  /** A length of the prompt at which later prompts are likely to part from it: the state there is kept. */
-  readonly boundary?: number;
+  /** Lengths of the prompt, ascending, at which later prompts are likely to part from it: the state there is kept. */
+  readonly boundaries?: readonly number[];
   /** Give the raw logits with each token. */
   readonly logits?: boolean;
   /**

@@ -141,15 +141,21 @@ export class SequenceStates {
   }
 
   /**
-   * The request's boundary, or else the last whole block that leaves something to read; and where earlier prompts part
-   * from this one. What follows a boundary is not likely to be met again.
+   * The request's boundaries, or else the last whole block that leaves something to read; and where earlier prompts part
+   * from this one. What follows the last boundary is not likely to be met again.
    */
   #cuts({ request, promptLength, position }: Sequence, shared: number): number[] {
     const { blockTokens } = this.#runner.limits;
-    const boundary = request.boundary ?? Math.floor((promptLength - 1) / blockTokens) * blockTokens;
+    const { boundaries = [Math.floor((promptLength - 1) / blockTokens) * blockTokens] } = request;
+    const last = boundaries[boundaries.length - 1];
     const branch = Math.min(shared, promptLength - 1);
-    const isBranch = branch - position >= MIN_BRANCH && (request.boundary === undefined || branch <= boundary);
-    const cuts = new Set(isBranch ? [branch, boundary] : [boundary]);
-    return [...cuts].filter((cut) => cut > position && cut < promptLength).sort((a, b) => a - b);
+    const wanted = new Set(boundaries);
+    if (request.boundaries === undefined || branch <= last) wanted.add(branch);
+    const cuts: number[] = [];
+    for (const cut of [...wanted].sort((a, b) => a - b)) {
+      const isFar = cut - (cuts.at(-1) ?? position) >= MIN_BRANCH;
+      if (cut > position && cut < promptLength && (isFar || cut === last)) cuts.push(cut);
+    }
+    return cuts;
   }
 }

@@ -66,6 +66,34 @@ export class ChatTemplate {
   }
 
   /**
+   * Beginnings of `render`'s prompt that later chats may share, ascending: tools and system messages, all before the last
+   * message, and the `boundary`. Found by rendering other messages in their place, so that any template can be asked.
+   */
+  boundaries(messages: readonly ChatMessage[], options: TemplateOptions = {}): string[] {
+    const prompt = this.render(messages, options);
+    const whole = this.boundary(messages, options);
+    const first = messages.findIndex(({ role }) => role !== "system" && role !== "developer");
+    const before = [...new Set([first, messages.length - 1])]
+      .filter((index) => index >= 0)
+      .map((index) => this.#before(index, messages, prompt, options))
+      .filter(({ length }) => length > 0 && length < whole.length);
+    return [...before, whole];
+  }
+
+  /** What the prompt would have in common with that of another message at `index`. */
+  #before(index: number, messages: readonly ChatMessage[], prompt: string, options: TemplateOptions): string {
+    const { role, content, tool_call_id } = messages[index];
+    const other = contentStart(content) === "x" ? "y" : "x";
+    const changed = [...messages.slice(0, index), { role, tool_call_id, content: other }];
+    try {
+      return commonStart(prompt, this.#render(changed, { ...options, addGenerationPrompt: true }));
+    } catch {
+      // A template may refuse a chat that ends there.
+      return "";
+    }
+  }
+
+  /**
    * The part of `render`'s prompt that ends with the last message, before the assistant's turn is opened. Where the
    * template writes the messages otherwise without that turn, it is what both have in common: always a prefix.
    */
@@ -73,11 +101,18 @@ export class ChatTemplate {
     if (options.continueFinalMessage) return this.render(messages, options);
     const prompt = this.render(messages, { ...options, addGenerationPrompt: true });
     const closed = this.render(messages, { ...options, addGenerationPrompt: false });
-    let common = 0;
-    while (common < closed.length && closed[common] === prompt[common]) common++;
-    return closed.slice(0, common);
+    return commonStart(closed, prompt);
   }
 }
+
+function commonStart(a: string, b: string): string {
+  let length = 0;
+  while (length < a.length && a[length] === b[length]) length++;
+  return a.slice(0, length);
+}
+
+const contentStart = (content: ChatMessage["content"]): string | undefined =>
+  (typeof content === "string" ? content : (content?.[0]?.text ?? "")).trimStart()[0];
 
 /** A prompt without what the template writes after the last message's text. */
 function uptoFinalMessage(messages: readonly ChatMessage[], prompt: string): string {

@@ -56,6 +56,18 @@ describe("chat", () => {
     expect(warm.tokenIds).toEqual(cold.tokenIds);
   });
 
+  test("a system prompt is read once, whatever is asked after it", async () => {
+    const content =
+      "You are a helpful assistant who answers in a few words, and always in the language of the question.";
+    const ask = (question: string) =>
+      llm
+        .chat([{ role: "system", content }, ...QUESTION.map((m) => ({ ...m, content: question }))], { maxTokens: 2 })
+        .finish();
+    expect((await ask("Name a colour.")).usage.cachedTokens).toBe(0);
+    const tokens = (await llm.tokenize(content)).length;
+    expect((await ask("What is the capital of Italy?")).usage.cachedTokens).toBeGreaterThan(tokens);
+  });
+
   test("regenerating reads only the end of the prompt again", async () => {
     const once = await llm.chat(QUESTION, { temperature: 0, maxTokens: 10 }).finish();
     const again = await llm.chat(QUESTION, { temperature: 0, maxTokens: 10 }).finish();

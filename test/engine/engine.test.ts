@@ -121,7 +121,11 @@ describe("Engine", () => {
         let prompt = [...system, 11 + stream, ...tokensOf(6, stream)];
         for (let turn = 0; turn < 6; turn++) {
           for (let wait = Math.floor(next() * 4); wait > 0; wait--) await new Promise((r) => setTimeout(r, 0));
-          const request = { prompt, boundary: prompt.length - 2, sampling: sampling({ maxTokens: 40, stopIds: [] }) };
+          const request = {
+            prompt,
+            boundaries: [prompt.length - 2],
+            sampling: sampling({ maxTokens: 40, stopIds: [] }),
+          };
           const isCut = next() < 0.2;
           const reply = await collect(engine, request, isCut ? 1 + Math.floor(next() * 6) : undefined);
           const expected = expectedReply(request, 128);
@@ -176,11 +180,25 @@ describe("Engine", () => {
   it("keeps the state at a boundary for prompts that part there", async () => {
     const engine = new Engine(new FakeRunner());
     const system = [1, 2, 3, 4, 5, 6, 7];
-    await collect(engine, { prompt: [...system, 8, 9], boundary: 7, sampling: sampling({ maxTokens: 4 }) });
-    const other = { prompt: [...system, 0, 0], boundary: 7, sampling: sampling({ maxTokens: 4 }) };
+    await collect(engine, { prompt: [...system, 8, 9], boundaries: [7], sampling: sampling({ maxTokens: 4 }) });
+    const other = { prompt: [...system, 0, 0], boundaries: [7], sampling: sampling({ maxTokens: 4 }) };
     const reply = await collect(engine, other);
     expect(reply.cached).toBe(7);
     expect(reply.tokens).toEqual(expectedReply(other));
+  });
+
+  it("keeps the state at several boundaries, so that the second prompt with another end is met already", async () => {
+    const engine = new Engine(new FakeRunner({ slots: 12, blocks: 60 }));
+    const [system, question] = [tokensOf(22, 5), tokensOf(17, 6)];
+    const cached: number[] = [];
+    for (const end of [question, tokensOf(17, 7), [...question, 3, 4, 5]]) {
+      const prompt = [...system, ...end, 1, 2];
+      const request = { prompt, boundaries: [22, 39, prompt.length - 1], sampling: sampling({ maxTokens: 3 }) };
+      const reply = await collect(engine, request);
+      expect(reply.tokens).toEqual(expectedReply(request));
+      cached.push(reply.cached);
+    }
+    expect(cached).toEqual([0, 22, 39]);
   });
 
   it("finds where prompts part, and keeps the state there from the second on", async () => {
@@ -189,7 +207,7 @@ describe("Engine", () => {
     const cached: number[] = [];
     for (let i = 0; i < 4; i++) {
       const prompt = [...system, 60 + i, ...tokensOf(9, i)];
-      const request = { prompt, boundary: prompt.length - 2, sampling: sampling({ maxTokens: 3 }) };
+      const request = { prompt, boundaries: [prompt.length - 2], sampling: sampling({ maxTokens: 3 }) };
       const reply = await collect(engine, request);
       expect(reply.tokens).toEqual(expectedReply(request));
       cached.push(reply.cached);
@@ -200,7 +218,7 @@ describe("Engine", () => {
   it("does not keep what follows the boundary", async () => {
     const engine = new Engine(new FakeRunner({ slots: 12, blocks: 60 }));
     const prompt = tokensOf(40, 3);
-    const request = { prompt, boundary: 20, sampling: sampling({ maxTokens: 3 }) };
+    const request = { prompt, boundaries: [20], sampling: sampling({ maxTokens: 3 }) };
     for (let i = 0; i < 3; i++) expect((await collect(engine, request)).cached).toBe(i === 0 ? 0 : 20);
   });
 
@@ -376,7 +394,7 @@ describe("Engine", () => {
     for (let turn = 0; turn < 1000; turn++) {
       const { tokens } = await collect(engine, {
         prompt,
-        boundary: prompt.length - 1,
+        boundaries: [prompt.length - 1],
         sampling: sampling({ maxTokens: 3 }),
       });
       prompt = prompt.length > 50 ? [turn % VOCABULARY] : [...prompt, ...tokens, turn % VOCABULARY];
@@ -417,11 +435,12 @@ async function manyRequests(seed: number, options: FakeRunnerOptions, { fails = 
     const prompt = [...kept, ...Array.from({ length: 1 + below(5) }, () => below(VOCABULARY))].slice(0, 40);
     const controller = new AbortController();
     if (next() < 0.2) void new Promise((resolve) => setTimeout(resolve, 0)).then(() => controller.abort());
-    const boundary = next() < 0.7 ? 1 + below(prompt.length + 2) : undefined;
+    const ends = Array.from({ length: 1 + below(3) }, () => 1 + below(prompt.length + 2)).sort((a, b) => a - b);
+    const boundaries = next() < 0.7 ? ends : undefined;
     const events = next() < 0.3 ? 1 + below(8) : undefined;
     const temperature = next() < 0.5 ? 1 : 0;
     const drawing = { temperature, seed: below(1000), frequencyPenalty: below(2), maxTokens: 1 + below(20) };
-    const asked = { prompt, boundary, sampling: sampling(drawing), signal: controller.signal };
+    const asked = { prompt, boundaries, sampling: sampling(drawing), signal: controller.signal };
     const reply = await collect(engine, asked, events);
     const expected = expectedReply(asked);
     const isWhole = !reply.error && events === undefined && !controller.signal.aborted;

@@ -56,10 +56,10 @@ describe.each(MODELS)("greedy replies of $name", ({ folder, dtype }) => {
 
   test("are the same in a batch of eight, cold and warm and from a branch", async () => {
     engine.clearCache();
-    const cold = await Promise.all(PROMPTS.map((prompt) => reply(engine, request(prompt, { boundary: 37 }))));
+    const cold = await Promise.all(PROMPTS.map((prompt) => reply(engine, request(prompt, { boundaries: [37] }))));
     expect(cold.map(({ tokens }) => tokens)).toEqual(alone);
     expect(cold.every(({ cached }) => cached === 0)).toBe(true);
-    const warm = await Promise.all(PROMPTS.map((prompt) => reply(engine, request(prompt, { boundary: 37 }))));
+    const warm = await Promise.all(PROMPTS.map((prompt) => reply(engine, request(prompt, { boundaries: [37] }))));
     expect(warm.map(({ tokens }) => tokens)).toEqual(alone);
     expect(warm.every(({ cached }) => cached === 37)).toBe(true);
     // A second turn goes on from the end of the first.

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { ChatMessage, Tool } from "../../src/api/types.ts";
 import { CheckpointError, InvalidRequestError } from "../../src/errors.ts";
 import { ChatTemplate } from "../../src/tokenizer/chat-template.ts";
+import { tokenCounts } from "../../src/tokenizer/token-count.ts";
 import { openTokenizer, QWEN3, readJson, SPROUT, sproutReference } from "./tokenizers.ts";
 
 const templateOf = (folder: string) =>
@@ -25,6 +26,25 @@ describe("Sprout's template", () => {
     const boundary = template.boundary(messages!, { tools });
     expect(`${boundary}<|im_start|>assistant\n`).toBe(prompt);
     expect(template.render(messages!, { tools, addGenerationPrompt: false })).toBe(boundary);
+  });
+
+  test("boundaries: after tools and system messages, before the last message, before the reply", () => {
+    const system: ChatMessage = { role: "system", content: "Be brief." };
+    const tools: Tool[] = [{ type: "function", function: { name: "look", parameters: {} } }];
+    const chat = [system, user("hi"), { role: "assistant", content: "yo" } as const, user("xylophone?")];
+    const prompt = template.render(chat, { tools });
+    const boundaries = template.boundaries(chat, { tools });
+    expect(boundaries.every((text) => prompt.startsWith(text))).toBe(true);
+    expect(boundaries.map((text) => prompt.slice(text.length).split("<|im_end|>")[0])).toEqual([
+      "hi",
+      "xylophone?",
+      "<|im_start|>assistant\n",
+    ]);
+    const ids = tokenizer.encode(prompt);
+    for (const [i, count] of tokenCounts(tokenizer, prompt, ids, boundaries).entries()) {
+      expect(tokenizer.decode(ids.slice(0, count))).toBe(boundaries[i]);
+    }
+    expect(template.boundaries([user("hi")])).toHaveLength(2);
   });
 
   test("joins content parts, and takes developer for system", () => {
@@ -234,5 +254,6 @@ describe("a template that is no use", () => {
       "odd",
     );
     expect(template.boundary([user("a"), user("b")])).toBe("<a");
+    expect(template.boundaries([user("a"), user("b")])).toEqual(["<", "<a"]);
   });
 });
