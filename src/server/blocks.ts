@@ -35,8 +35,6 @@ export async function* toBlocks(events: AsyncIterable<{ item: GenerationEvent }>
       yield { kind: "finish", finish: item, blocks };
       return;
     }
-    // What was streamed of a call cannot be taken back.
-    if (item.kind === "toolCall" && item.isWithdrawn) continue;
     const start = blockOf(item, blocks.length);
     if (!open || open.kind !== start.kind || open.id !== start.id) {
       if (open) yield { kind: "close", block: open };

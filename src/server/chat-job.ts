@@ -1,12 +1,20 @@
 import type { Context } from "hono";
+import { hasFirmCalls } from "../chat/chat-plan.ts";
 import { type ChatRequest, chatMessages, chatParams } from "./chat-request.ts";
+import { chatNames, type FieldNames, fieldNames } from "./field-names.ts";
 import { withSeedOf } from "./fields.ts";
 import type { Job } from "./job.ts";
 import type { Env } from "./respond.ts";
 import type { Service } from "./service.ts";
+import { standingCalls } from "./standing-calls.ts";
 
-/** The replies that a chat request asks for. */
-export function startChat(c: Context<Env>, service: Service, request: ChatRequest): Job {
+/** The replies that a chat request asks for. `names` are those of the request that it was made of. */
+export function startChat(
+  c: Context<Env>,
+  service: Service,
+  request: ChatRequest,
+  names: FieldNames = fieldNames(chatNames(request)),
+): Job {
   const { llm, options } = service;
   service.checkCount(request.n ?? 1);
   const messages = chatMessages(request.messages);
@@ -15,7 +23,11 @@ export function startChat(c: Context<Env>, service: Service, request: ChatReques
     { length: request.n ?? 1 },
     (_, index) => (signal: AbortSignal) => llm.chat(messages, { ...withSeedOf(params, index), signal }),
   );
-  return service.start(choices, c.get("client"), c.req.raw.signal);
+  const areFirm = hasFirmCalls(params);
+  return service.start(choices, c.get("client"), c.req.raw.signal, {
+    names,
+    shape: (events) => standingCalls(events, areFirm),
+  });
 }
 
 /** The token ids of the prompt of a chat request. */

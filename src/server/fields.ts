@@ -1,6 +1,6 @@
 import * as z from "zod";
 import type { GenerateParams } from "../api/types.ts";
-import { outputFormat, outputFormatFields } from "./output-format.ts";
+import { askedFormat, outputFormatFields } from "./output-format.ts";
 import { optional, type Sparse } from "./schema.ts";
 
 const number = optional(z.number());
@@ -58,7 +58,7 @@ export function generateParams(fields: GenerationFields): GenerateParams {
     stop: stop.length > 0 ? stop : undefined,
     stopTokenIds: fields.stop_token_ids,
     ignoreEos: fields.ignore_eos,
-    format: outputFormat(fields),
+    format: askedFormat(fields)?.format,
   };
 }
 

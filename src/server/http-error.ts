@@ -8,6 +8,7 @@ import {
   OutOfMemoryError,
   QueueFullError,
 } from "../errors.ts";
+import { type FieldNames, fieldNames } from "./field-names.ts";
 
 export type ErrorType =
   | "invalid_request_error"
@@ -52,8 +53,8 @@ export class HttpError extends Error {
 export const invalid = (param: string, message: string, code = "invalid_value"): HttpError =>
   new HttpError(`${param}: ${message}`, { status: 400, code, param });
 
-/** What an error is to the client. */
-export function toHttpError(error: unknown): HttpError {
+/** What an error is to the client, whose request calls the model's parameters by `names`. */
+export function toHttpError(error: unknown, names: FieldNames = fieldNames()): HttpError {
   if (error instanceof HttpError) return error;
   if (error instanceof z.ZodError) return ofIssues(error);
   const { message } = error instanceof Error ? error : new Error(String(error));
@@ -72,7 +73,7 @@ export function toHttpError(error: unknown): HttpError {
     );
   }
   if (error instanceof InvalidRequestError) {
-    const param = requestField(error.field);
+    const param = names(error.field);
     const text = message.startsWith(error.field) ? param + message.slice(error.field.length) : message;
     return new HttpError(text, { status: 400, code: "invalid_value", param }, options);
   }
@@ -132,9 +133,3 @@ export const pathText = (path: readonly PropertyKey[]): string =>
     .map((key) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`))
     .join("")
     .replace(/^\./, "");
-
-/** What a request calls a parameter of the model: `top_p` for `topP`. */
-const requestField = (field: string): string =>
-  FIELDS[field.split(".")[0]] ?? field.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-
-const FIELDS: Readonly<Record<string, string>> = { format: "response_format", thinking: "reasoning_effort" };

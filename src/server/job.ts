@@ -1,5 +1,7 @@
 import type { GenerationEvent } from "../api/types.ts";
-import { HttpError } from "./http-error.ts";
+import { InvalidRequestError } from "../errors.ts";
+import type { FieldNames } from "./field-names.ts";
+import { HttpError, toHttpError } from "./http-error.ts";
 import { type Indexed, merge } from "./merge.ts";
 import type { Metrics, ReplyMetrics } from "./metrics.ts";
 
@@ -8,28 +10,41 @@ export type Choice = (signal: AbortSignal) => AsyncIterable<GenerationEvent>;
 
 export type Finish = Extract<GenerationEvent, { kind: "finish" }>;
 
+/** What a request makes of its replies. */
+export interface JobOptions {
+  /** What it calls the model's parameters, for errors to name. */
+  readonly names?: FieldNames;
+  /** What is told of each reply's events. Default: all. */
+  readonly shape?: (events: AsyncIterable<GenerationEvent>) => AsyncIterable<GenerationEvent>;
+}
+
+interface JobUse extends JobOptions {
+  /** Asks to be let in, and gives what is to be called at the end. */
+  readonly enter: () => () => void;
+  readonly metrics: Metrics;
+  readonly signal: AbortSignal;
+}
+
 /** The replies to one request: let in together, followed by the metrics, and ended together. */
 export class Job {
   readonly #choices: readonly Choice[];
   readonly #abort = new AbortController();
   readonly #signal: AbortSignal;
-  readonly #metrics: Metrics;
-  readonly #enter: () => () => void;
+  readonly #use: JobUse;
   readonly #read: { done: number; total: number }[] = [];
 
-  /** `enter` asks to be let in, and gives what is to be called at the end. */
-  constructor(choices: readonly Choice[], use: { enter: () => () => void; metrics: Metrics; signal: AbortSignal }) {
+  constructor(choices: readonly Choice[], use: JobUse) {
     this.#choices = choices;
-    this.#metrics = use.metrics;
+    this.#use = use;
     this.#signal = AbortSignal.any([use.signal, this.#abort.signal]);
-    this.#enter = use.enter;
   }
 
   /** The events of all replies as they come. Fails with 429 or 503 where there is no room. */
   async *events(): AsyncGenerator<Indexed<GenerationEvent>, void, void> {
-    const leave = this.#enter();
+    const { enter, shape = (events) => events } = this.#use;
+    const leave = enter();
     try {
-      yield* merge(this.#choices.map((choice, index) => this.#follow(choice, index)));
+      yield* merge(this.#choices.map((choice, index) => shape(this.#follow(choice, index))));
     } finally {
       this.#abort.abort();
       leave();
@@ -49,7 +64,7 @@ export class Job {
   }
 
   async *#follow(choice: Choice, index: number): AsyncGenerator<GenerationEvent, void, void> {
-    const metrics = this.#metrics.reply();
+    const metrics = this.#use.metrics.reply();
     try {
       for await (const event of choice(this.#signal)) {
         this.#record(event, index, metrics);
@@ -58,7 +73,7 @@ export class Job {
       }
     } catch (error) {
       metrics.ended(this.#signal.aborted ? "abort" : "error");
-      throw error;
+      throw error instanceof InvalidRequestError ? toHttpError(error, this.#use.names) : error;
     } finally {
       metrics.ended("abort");
     }

@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { ChatRequest } from "./chat-request.ts";
+import { chatNames, type FieldNames, fieldNames } from "./field-names.ts";
 import { generationFields } from "./fields.ts";
 import { invalid } from "./http-error.ts";
 import { optional } from "./schema.ts";
@@ -16,7 +17,14 @@ const block = z.union([
   z.object({ type: z.literal("tool_result"), tool_use_id: z.string(), content: optional(content) }),
 ]);
 
-const tool = z.looseObject({ name: z.string().min(1), description: text, input_schema: z.unknown().optional() });
+const tool = z.looseObject({
+  name: z.string().min(1),
+  description: text,
+  input_schema: z.unknown().optional(),
+  strict: optional(z.boolean()),
+});
+
+const outputFormat = optional(z.object({ type: z.literal("json_schema"), schema: z.record(z.string(), z.unknown()) }));
 
 const conversationFields = {
   messages: z
@@ -41,6 +49,9 @@ export const messagesRequest = z.object({
   ...conversationFields,
   max_tokens: z.number().int(),
   stop_sequences: optional(z.array(z.string())),
+  output_config: optional(z.object({ format: outputFormat })),
+  /** As it was called at first. */
+  output_format: outputFormat,
 });
 
 /** What `POST /v1/messages/count_tokens` takes. */
@@ -59,10 +70,11 @@ export function toChatRequest(request: MessagesRequest): ChatRequest {
     n: 1,
     messages,
     stop: request.stop_sequences ?? request.stop,
-    tools: request.tools?.map(({ name, description, input_schema }) => ({
+    tools: request.tools?.map(({ name, description, input_schema, strict }) => ({
       type: "function",
-      function: { name, description, parameters: input_schema },
+      function: { name, description, parameters: input_schema, strict },
     })),
+    response_format: responseFormat(request) ?? request.response_format,
     tool_choice: toolChoice(choice),
     parallel_tool_calls: choice?.disable_parallel_tool_use ? false : undefined,
     reasoning_effort: !thinking ? undefined : thinking.type === "disabled" ? "none" : "medium",
@@ -70,6 +82,24 @@ export function toChatRequest(request: MessagesRequest): ChatRequest {
     // A conversation that ends with the assistant's words has them continued.
     continue_final_message: last?.role === "assistant" && !last.tool_calls,
   };
+}
+
+/** What the request calls what the chat is asked for. */
+export const messagesNames = (request: MessagesRequest, chat: ChatRequest): FieldNames =>
+  fieldNames({
+    ...chatNames(chat, "input_schema"),
+    ...(responseFormat(request) && {
+      format: request.output_config?.format ? "output_config.format" : "output_format",
+    }),
+    ...(request.stop_sequences && { stop: "stop_sequences" }),
+    thinking: "thinking",
+    thinkingBudget: "thinking.budget_tokens",
+    messages: "messages",
+  });
+
+function responseFormat(request: MessagesRequest): ChatRequest["response_format"] {
+  const format = request.output_config?.format ?? request.output_format;
+  return format && { type: "json_schema", json_schema: { schema: format.schema } };
 }
 
 type Message = ChatRequest["messages"][number];

@@ -21,43 +21,81 @@ export const outputFormatFields = {
       regex: optional(z.string()),
       choice: optional(z.array(z.string()).min(1)),
       grammar: optional(z.string()),
+      structural_tag: optional(z.unknown()),
     }),
   ),
   guided_json: optional(schema),
+  guided_json_object: optional(z.boolean()),
   guided_regex: optional(z.string()),
   guided_choice: optional(z.array(z.string()).min(1)),
   guided_grammar: optional(z.string()),
   regex: optional(z.string()),
   ebnf: optional(z.string()),
+  grammar: optional(z.string()),
   json_schema: optional(schema),
 };
 
 type Fields = Sparse<z.infer<z.ZodObject<typeof outputFormatFields>>>;
 
-export function outputFormat(fields: Fields): OutputFormat | undefined {
-  const own = fields.structured_outputs;
-  const json = own?.json ?? fields.guided_json ?? fields.json_schema ?? responseSchema(fields.response_format);
-  const pattern = own?.regex ?? fields.guided_regex ?? fields.regex;
-  const choices = own?.choice ?? fields.guided_choice;
-  const grammar = own?.grammar ?? fields.guided_grammar ?? fields.ebnf;
-  if (json !== undefined) return { kind: "schema", schema: typeof json === "string" ? parsed(json) : json };
-  if (pattern !== undefined) return { kind: "regex", pattern };
-  if (choices !== undefined) return { kind: "choice", choices };
-  if (grammar !== undefined) return { kind: "grammar", grammar };
-  return own?.json_object || fields.response_format?.type === "json_object" ? { kind: "json" } : undefined;
+/** What the reply is held to, and the field that says so. */
+export interface AskedFormat {
+  readonly field: string;
+  readonly format: OutputFormat;
 }
 
-function responseSchema(format: Fields["response_format"]): unknown {
-  if (format?.type === "text") return undefined;
-  const given = format?.json_schema?.schema ?? format?.schema;
-  if (format?.type !== "json_schema" || given !== undefined) return given;
+export function askedFormat(fields: Fields): AskedFormat | undefined {
+  const { structured_outputs: own, response_format: response } = fields;
+  if (own?.structural_tag !== undefined) {
+    throw invalid("structured_outputs.structural_tag", "give json, regex, choice or grammar instead.", "unsupported");
+  }
+  const ways: readonly (AskedFormat | undefined)[] = [
+    ofSchema("structured_outputs.json", own?.json),
+    ofSchema("guided_json", fields.guided_json),
+    ofSchema("json_schema", fields.json_schema),
+    responseSchema(response),
+    ofRegex("structured_outputs.regex", own?.regex),
+    ofRegex("guided_regex", fields.guided_regex),
+    ofRegex("regex", fields.regex),
+    ofChoices("structured_outputs.choice", own?.choice),
+    ofChoices("guided_choice", fields.guided_choice),
+    ofGrammar("structured_outputs.grammar", own?.grammar),
+    ofGrammar("guided_grammar", fields.guided_grammar),
+    ofGrammar("ebnf", fields.ebnf),
+    ofGrammar("grammar", fields.grammar),
+    ofJson("structured_outputs.json_object", own?.json_object),
+    ofJson("guided_json_object", fields.guided_json_object),
+    ofJson("response_format", response?.type === "json_object"),
+  ];
+  return ways.find((way) => way !== undefined);
+}
+
+type Way<T> = (field: string, value: T | undefined) => AskedFormat | undefined;
+
+const ofSchema: Way<unknown> = (field, value) =>
+  value === undefined
+    ? undefined
+    : { field, format: { kind: "schema", schema: typeof value === "string" ? parsed(field, value) : value } };
+const ofRegex: Way<string> = (field, pattern) =>
+  pattern === undefined ? undefined : { field, format: { kind: "regex", pattern } };
+const ofChoices: Way<readonly string[]> = (field, choices) =>
+  choices === undefined ? undefined : { field, format: { kind: "choice", choices } };
+const ofGrammar: Way<string> = (field, grammar) =>
+  grammar === undefined ? undefined : { field, format: { kind: "grammar", grammar } };
+const ofJson: Way<boolean> = (field, isAsked) => (isAsked ? { field, format: { kind: "json" } } : undefined);
+
+function responseSchema(format: Fields["response_format"]): AskedFormat | undefined {
+  if (!format || format.type === "text") return undefined;
+  const inner = format.json_schema?.schema;
+  if (inner !== undefined) return ofSchema("response_format.json_schema.schema", inner);
+  if (format.schema !== undefined) return ofSchema("response_format.schema", format.schema);
+  if (format.type === "json_object") return undefined;
   throw invalid("response_format.json_schema", "lacks its schema.");
 }
 
-function parsed(text: string): unknown {
+function parsed(field: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw invalid("response_format", `the schema is not JSON: ${(error as Error).message}`);
+    throw invalid(field, `the schema is not JSON: ${(error as Error).message}`);
   }
 }

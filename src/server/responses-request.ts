@@ -1,5 +1,6 @@
 import * as z from "zod";
 import type { ChatRequest } from "./chat-request.ts";
+import { chatNames, type FieldNames, fieldNames } from "./field-names.ts";
 import { generationFields } from "./fields.ts";
 import { invalid } from "./http-error.ts";
 import { optional } from "./schema.ts";
@@ -19,7 +20,13 @@ const item = z.union([
   }),
 ]);
 
-const tool = z.looseObject({ type: z.string(), name: text, description: text, parameters: z.unknown().optional() });
+const tool = z.looseObject({
+  type: z.string(),
+  name: text,
+  description: text,
+  parameters: z.unknown().optional(),
+  strict: optional(z.boolean()),
+});
 
 /** What `POST /v1/responses` takes. */
 export const responsesRequest = z.object({
@@ -70,6 +77,16 @@ export function toChatRequest(request: ResponsesRequest): ChatRequest {
   };
 }
 
+/** What the request calls what the chat is asked for. */
+export const responsesNames = (request: ResponsesRequest, chat: ChatRequest): FieldNames =>
+  fieldNames({
+    ...chatNames(chat, "parameters"),
+    ...(request.text?.format && { format: "text.format" }),
+    ...(request.max_output_tokens !== undefined && { maxTokens: "max_output_tokens" }),
+    thinking: "reasoning.effort",
+    messages: "input",
+  });
+
 type Message = ChatRequest["messages"][number];
 
 /** Thoughts, text and calls that follow each other are one turn of the assistant. */
@@ -105,16 +122,17 @@ const plain = (content: z.infer<typeof textOrParts>): Message["content"] =>
     : content.map((part) => (/^(input|output)_text$/.test(part.type) ? { ...part, type: "text" } : part));
 
 function toTool(tool: NonNullable<ResponsesRequest["tools"]>[number], index: number) {
-  const { type, name, description, parameters } = tool;
-  if (type === "function" && name) return { type, function: { name, description, parameters } } as const;
+  const { type, name, description, parameters, strict } = tool;
+  if (type === "function" && name) return { type, function: { name, description, parameters, strict } } as const;
   throw invalid(`tools[${index}].type`, `${JSON.stringify(type)} tools cannot be run here; only functions can.`);
 }
 
 function responseFormat({ text: asked }: ResponsesRequest): ChatRequest["response_format"] {
   const format = asked?.format;
   if (!format || format.type === "text") return undefined;
-  const schema = format.schema as Record<string, unknown> | undefined;
   if (format.type === "json_object") return { type: "json_object" };
+  const schema = format.schema as Record<string, unknown> | undefined;
+  if (format.type === "json_schema" && schema === undefined) throw invalid("text.format.schema", "it is missing.");
   if (format.type === "json_schema") return { type: "json_schema", json_schema: { schema } };
   throw invalid("text.format.type", `${JSON.stringify(format.type)} is none of text, json_object, json_schema.`);
 }

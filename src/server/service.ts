@@ -2,7 +2,7 @@ import type { LanguageModel } from "../api/llm-interface.ts";
 import { ApiKeys } from "./api-keys.ts";
 import { Gate } from "./gate.ts";
 import { HttpError, invalid, toHttpError } from "./http-error.ts";
-import { type Choice, Job } from "./job.ts";
+import { type Choice, Job, type JobOptions } from "./job.ts";
 import { Metrics } from "./metrics.ts";
 import { ModelNames } from "./model-names.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -72,9 +72,10 @@ export class Service {
   }
 
   /** Begins the replies to a request. */
-  start(choices: readonly Choice[], client: string, signal: AbortSignal): Job {
+  start(choices: readonly Choice[], client: string, signal: AbortSignal, options: JobOptions = {}): Job {
     this.check();
     const job: Job = new Job(choices, {
+      ...options,
       enter: () => this.#enter(job, client, choices.length),
       metrics: this.metrics,
       signal,

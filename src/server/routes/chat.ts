@@ -102,8 +102,6 @@ function deltaOf(piece: Piece, request: ChatRequest): object | undefined {
     case "reasoning":
       return request.include_reasoning === false ? undefined : thoughts(piece.text);
     case "toolCall": {
-      // What a client has been told cannot be taken back; the text that follows tells the rest.
-      if (piece.isWithdrawn) return undefined;
       const { index, id, name, argumentsDelta } = piece;
       const first = name === undefined ? {} : { id, type: "function" };
       return {

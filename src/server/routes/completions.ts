@@ -1,5 +1,6 @@
 import type { Context } from "hono";
 import * as z from "zod";
+import { fieldNames, generationNames } from "../field-names.ts";
 import { generateParams, generationFields } from "../fields.ts";
 import { invalid } from "../http-error.ts";
 import type { Finish } from "../job.ts";
@@ -42,7 +43,8 @@ export async function completions(c: Context<Env>, service: Service): Promise<Re
   const prompts = promptList(request.prompt);
   service.checkCount(prompts.length * n);
   const choices = prompts.flatMap((prompt) => textChoices(llm, prompt, n, all, request.echo ?? false));
-  const job = service.start(choices, c.get("client"), c.req.raw.signal);
+  const names = fieldNames(generationNames(request));
+  const job = service.start(choices, c.get("client"), c.req.raw.signal, { names });
   if (!request.stream) {
     return respondWhole(c, job, options, (replies) => ({
       ...head,

@@ -3,7 +3,7 @@ import { type Block, blocksOf, toBlocks } from "../blocks.ts";
 import { promptIds, startChat } from "../chat-job.ts";
 import type { HttpError } from "../http-error.ts";
 import type { Finish } from "../job.ts";
-import { countRequest, messagesRequest, toChatRequest } from "../messages-request.ts";
+import { countRequest, messagesNames, messagesRequest, toChatRequest } from "../messages-request.ts";
 import { readJson } from "../read-json.ts";
 import { modelName, newId } from "../reply-head.ts";
 import { type Env, type Events, respondStream, respondWhole, sse } from "../respond.ts";
@@ -14,7 +14,8 @@ export async function messages(c: Context<Env>, service: Service): Promise<Respo
   const request = await readJson(c.req.raw, messagesRequest, service.options.maxBodyBytes);
   const model = modelName(c, service, request.model);
   const head = { id: newId("msg_"), type: "message", role: "assistant", model };
-  const job = startChat(c, service, toChatRequest(request));
+  const chat = toChatRequest(request);
+  const job = startChat(c, service, chat, messagesNames(request, chat));
   const error = (failure: HttpError) => anthropicError(failure, c.get("requestId"));
   if (!request.stream) {
     const whole = (finish: Finish, text: string) => ({

@@ -7,14 +7,15 @@ import { readJson } from "../read-json.ts";
 import { modelName, newId } from "../reply-head.ts";
 import { chatLogprobs } from "../reply-parts.ts";
 import { type Env, type Events, respondStream, respondWhole, sse } from "../respond.ts";
-import { type ResponsesRequest, responsesRequest, toChatRequest } from "../responses-request.ts";
+import { type ResponsesRequest, responsesNames, responsesRequest, toChatRequest } from "../responses-request.ts";
 import type { Service } from "../service.ts";
 
 /** `POST /v1/responses`, without the keeping of replies. */
 export async function responses(c: Context<Env>, service: Service): Promise<Response> {
   const request = await readJson(c.req.raw, responsesRequest, service.options.maxBodyBytes);
   const head = responseHead(request, modelName(c, service, request.model));
-  const job = startChat(c, service, toChatRequest(request));
+  const chat = toChatRequest(request);
+  const job = startChat(c, service, chat, responsesNames(request, chat));
   if (!request.stream) {
     return respondWhole(c, job, service.options, ([{ finish, text, logprobs }]) =>
       completed(
