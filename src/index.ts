@@ -41,7 +41,7 @@ export type LLM = LanguageModel;
 /** Models of the network that are kept in this browser: what is there, and getting, removing and exporting them. */
 export const storedModels = new ModelLibrary(
   () => new BrowserStores(),
-  (source) => networkSource(portable(source) as string, {}),
+  (source, token) => networkSource(portable(source) as string, { token }),
 );
 
 function startWorker(): Worker {

@@ -49,7 +49,7 @@ export type ToPage =
 export type PortSource = string | readonly File[];
 export type PortLoadOptions = Omit<LoadOptions, "onProgress" | "signal" | "hubToken"> & { readonly hubToken?: string };
 
-export type PortPlanOptions = Omit<PlanOptions, "signal">;
+export type PortPlanOptions = Omit<PlanOptions, "signal" | "hubToken"> & { readonly hubToken?: string };
 
 /** What a worker and a page have in common with a `MessagePort`. */
 export interface Port<Out, In> {

@@ -73,11 +73,17 @@ export class RemoteLLM implements LanguageModel {
 
   /** Plans a model in a worker that ends with it. */
   static async plan(worker: ModelWorker, source: PortSource, options: PlanOptions = {}): Promise<ModelPlan> {
-    const { signal, ...rest } = options;
+    const { signal, hubToken: token, ...rest } = options;
     const llm = new RemoteLLM(worker, undefined);
+    // As with loading: the worker holds nothing else, and may be in the midst of something long.
+    const abort = () => llm.#close(signal!.reason);
+    signal?.addEventListener("abort", abort);
     try {
-      return (await llm.#call({ kind: "plan", source, options: rest }, signal)) as ModelPlan;
+      signal?.throwIfAborted();
+      const hubToken = await tokenFor(source, token);
+      return (await llm.#call({ kind: "plan", source, options: { ...rest, hubToken } })) as ModelPlan;
     } finally {
+      signal?.removeEventListener("abort", abort);
       worker.terminate();
     }
   }

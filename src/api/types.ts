@@ -237,6 +237,21 @@ export interface StoreUsage {
   readonly quotaBytes?: number;
   /** False where the browser may remove everything when room gets short. */
   readonly isPersistent: boolean;
+  /** What the stores of this browser were found to do, if they were measured: large models go where reading is fastest. */
+  readonly probes?: readonly StoreProbe[];
+}
+
+/** How fast a store writes and reads records of one size. */
+export interface StoreProbe {
+  readonly kind: StoreKind;
+  /** What IndexedDB holds a record as. */
+  readonly form?: "buffer" | "blob";
+  /** Workers that read the private file system. */
+  readonly readers?: number;
+  readonly recordBytes: number;
+  readonly writeBytesPerSecond: number;
+  /** Eight reads under way, in random order; the system may have the bytes in its memory. */
+  readonly readBytesPerSecond: number;
 }
 
 export interface LoadOptions {
@@ -271,13 +286,27 @@ export interface LoadOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface PlanOptions extends Pick<LoadOptions, "device" | "quantization" | "maxContext" | "memory" | "signal"> {
+export interface PlanOptions
+  extends Pick<LoadOptions, "hubToken" | "device" | "quantization" | "maxContext" | "memory" | "signal"> {
+  /** Where what is read is looked for and kept, as when loading. Default `none`: a plan alone leaves nothing behind. */
+  readonly store?: LoadOptions["store"];
   /** Measured speeds, to foretell the model's: of the store, and of decoding with all experts on the device. */
   readonly speeds?: { readonly bytesPerSecond?: number; readonly tokensPerSecond?: number };
 }
 
 /** What a model would take and give. */
 export interface ModelPlan {
+  readonly modelType: string;
+  readonly parameters: number;
+  /** Bytes of all weights in the model's files: what a first loading downloads, but for headers and tokenizer. */
+  readonly sizeBytes: number;
+  /** Set for mixtures of experts. */
+  readonly experts?: {
+    /** Sparse layers, experts of each, and how many of them a token takes. */
+    readonly layers: number;
+    readonly perLayer: number;
+    readonly perToken: number;
+  };
   readonly memory: MemoryPlan;
   /** Set where the device holds some of the experts at a time. */
   readonly paging?: PagingPlan;
@@ -320,6 +349,8 @@ export interface LayerPagingStats {
   readonly bytes: number;
   /** Milliseconds that steps waited for experts. */
   readonly waitMs: number;
+  /** [experts]: 0 for one that is not on the device, else from 1 to 255, the more the shorter ago it was used. */
+  readonly recency: Uint8Array;
 }
 
 export interface DeviceOptions {

@@ -59,7 +59,7 @@ export class ExpertPager {
   }
 
   get stats(): PagingStats {
-    const layers = this.#layers.map(({ stats }) => stats.snapshot());
+    const layers = this.#layers.map(({ stats, slots }) => ({ ...stats.snapshot(), recency: slots.recency() }));
     return { layers, slots: this.#layers[0].slots.count, experts: this.#layers[0].slots.table.length };
   }
 

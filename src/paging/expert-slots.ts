@@ -30,6 +30,12 @@ export class ExpertSlots {
     if (this.has(expert)) this.#usedAt[this.table[expert]] = ++this.#clock;
   }
 
+  /** [experts]: 0 for one without a slot, else from 255 (used last) towards 1, halved with each use of as many experts as there are slots. */
+  recency(): Uint8Array {
+    const level = (slot: number) => 255 * 2 ** ((this.#usedAt[slot] - this.#clock) / this.count);
+    return Uint8Array.from(this.table, (slot) => (slot === MISSING ? 0 : Math.max(1, level(slot))));
+  }
+
   /** The slot that `expert` shall have: an empty one, or that of the expert out of use longest. None in `keep` goes. */
   take(expert: number, keep: ReadonlySet<number>): { slot: number; evicted: number } | undefined {
     let slot = -1;

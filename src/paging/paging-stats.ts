@@ -35,7 +35,7 @@ export class LayerStats {
     this.#waitMs += ms;
   }
 
-  snapshot(): LayerPagingStats {
+  snapshot(): Omit<LayerPagingStats, "recency"> {
     return {
       hits: this.#hits,
       misses: this.#misses,

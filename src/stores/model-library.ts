@@ -1,4 +1,4 @@
-import type { StoredModelInfo, StoreReport, StoreUsage } from "../api/types.ts";
+import type { LoadOptions, StoredModelInfo, StoreReport, StoreUsage } from "../api/types.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import type { FileSource } from "../weights/checkpoint.ts";
 import { readAhead } from "../weights/read-ahead.ts";
@@ -9,6 +9,8 @@ import { tarStream } from "./tar.ts";
 import type { Stores } from "./weight-store.ts";
 
 export interface DownloadOptions {
+  /** For private and gated models of the Hub, as `LLM.load` takes it. */
+  readonly hubToken?: LoadOptions["hubToken"];
   readonly onProgress?: (report: StoreReport) => void;
   readonly signal?: AbortSignal;
 }
@@ -16,10 +18,10 @@ export interface DownloadOptions {
 /** The models that are stored on this device, by the address that they were loaded from (without a query string). */
 export class ModelLibrary {
   readonly #open: () => Stores;
-  readonly #remote: (source: string) => FileSource;
+  readonly #remote: (source: string, token?: LoadOptions["hubToken"]) => FileSource;
 
   /** `open` gives stores that are closed after each use; `remote` the files at an address. */
-  constructor(open: () => Stores, remote: (source: string) => FileSource) {
+  constructor(open: () => Stores, remote: (source: string, token?: LoadOptions["hubToken"]) => FileSource) {
     this.#open = open;
     this.#remote = remote;
   }
@@ -38,9 +40,9 @@ export class ModelLibrary {
   }
 
   /** Fetches what is missing of a model, whether it was loaded before or not. */
-  download(source: string, { onProgress, signal }: DownloadOptions = {}): Promise<void> {
+  download(source: string, { hubToken, onProgress, signal }: DownloadOptions = {}): Promise<void> {
     return this.#with(async (stores) => {
-      const files = await CachedSource.open(this.#remote(source), stores, { onReport: onProgress });
+      const files = await CachedSource.open(this.#remote(source, hubToken), stores, { onReport: onProgress });
       try {
         // Reading the headers tells which files the model has.
         const { openCheckpoint } = await import("../weights/open-checkpoint.ts");
@@ -111,7 +113,20 @@ function describe(
   const storedBytes = stored.reduce((sum, file) => sum + (file?.storedBytes ?? 0), 0);
   const sizeBytes = used.reduce((sum, file) => sum + (file.sizeBytes ?? 0), 0);
   const stores = [...new Set(stored.flatMap((file) => file?.store ?? []))];
-  return { source: label, storedBytes, sizeBytes, isComplete: storedBytes === sizeBytes, usedAtMs, stores };
+  const source = sourceOf(
+    label,
+    Object.keys(files).filter((name) => files[name].isUsed),
+  );
+  return { source, storedBytes, sizeBytes, isComplete: storedBytes === sizeBytes, usedAtMs, stores };
+}
+
+/** What the model is loaded by: a label names folders only, and no `.gguf` in them. */
+function sourceOf(label: string, used: readonly string[]): string {
+  const gguf = used.filter((name) => /\.gguf$/i.test(name)).sort()[0] ?? "";
+  if (!label.startsWith("hf:")) return gguf ? `${label}/${encodeURIComponent(gguf)}` : label;
+  const [, repository, folder = ""] = /^(hf:[^:]+):?(.*)$/.exec(label)!;
+  const path = `${folder && `${folder}/`}${gguf}`;
+  return path ? `${repository}:${path}` : repository;
 }
 
 async function* readAll(file: StoredFile, label: string): AsyncGenerator<Uint8Array> {

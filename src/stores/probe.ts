@@ -1,18 +1,5 @@
-import type { StoreKind } from "../api/types.ts";
+import type { StoreProbe } from "../api/types.ts";
 import type { WeightStore } from "./weight-store.ts";
-
-/** How fast a store writes and reads records of one size. */
-export interface StoreProbe {
-  readonly kind: StoreKind;
-  /** What IndexedDB holds a record as. */
-  readonly form?: "buffer" | "blob";
-  /** Workers that read the private file system. */
-  readonly readers?: number;
-  readonly recordBytes: number;
-  readonly writeBytesPerSecond: number;
-  /** Eight reads under way, in random order; the system may have the bytes in its memory. */
-  readonly readBytesPerSecond: number;
-}
 
 export interface ProbeCandidate {
   readonly form?: StoreProbe["form"];

@@ -3,7 +3,7 @@ import type { FileSource } from "./checkpoint.ts";
 
 /**
  * Files that a user dropped or picked. Where they carry paths (`webkitRelativePath`), the model is the folder that holds
- * the topmost config.json or .gguf; files outside of it are not seen.
+ * the topmost config.json, sluice.json or .gguf; files outside of it are not seen.
  */
 export class FileListSource implements FileSource {
   readonly label: string;
@@ -51,13 +51,15 @@ export class FileListSource implements FileSource {
 
 const pathOf = (file: File): string => file.webkitRelativePath || file.name;
 
-/** The folder of the topmost config.json or .gguf with a slash at its end, "" where paths have no folder. */
+/** The folder of the topmost config.json, sluice.json or .gguf with a slash at its end, "" where paths have no folder. */
 function modelFolder(paths: readonly string[]): string {
   const depth = (path: string) => path.split("/").length;
-  const folders = [...new Set(paths.flatMap((path) => /^(.*\/|)(?:config\.json|[^/]+\.gguf)$/i.exec(path)?.[1] ?? []))];
+  const folders = [
+    ...new Set(paths.flatMap((path) => /^(.*\/|)(?:config\.json|sluice\.json|[^/]+\.gguf)$/i.exec(path)?.[1] ?? [])),
+  ];
   folders.sort((a, b) => depth(a) - depth(b));
   if (folders.length > 1 && depth(folders[0]) === depth(folders[1])) {
-    const message = "each holds a config.json or a .gguf. Choose the folder of one model.";
+    const message = "each holds a config.json, a sluice.json or a .gguf. Choose the folder of one model.";
     throw new CheckpointError("the chosen files", `${folders[0]} and ${folders[1]} ${message}`);
   }
   return folders[0] ?? "";

@@ -20,6 +20,8 @@ test("a model within a budget says what one without it says, in the memory that 
   const memory = Math.round(total * 0.9);
   const plan = await planModel(platform, SPROUT, { ...OPTIONS, memory, speeds: { bytesPerSecond: 1e9 } });
   expect(plan.memory.total).toBeLessThanOrEqual(memory);
+  expect(plan).toMatchObject({ modelType: "qwen3_next", experts: { layers: 8, perLayer: 24, perToken: 4 } });
+  expect(plan.sizeBytes).toBeGreaterThan(20e6);
   expect(plan.paging).toMatchObject({ experts: 24, slots: expect.any(Number) });
   expect(plan.paging!.hitRate).toBeGreaterThan(0.3);
   expect(plan.paging!.tokensPerSecond).toBeGreaterThan(0);
@@ -31,6 +33,12 @@ test("a model within a budget says what one without it says, in the memory that 
   const { paging } = await paged.stats();
   expect(paging).toMatchObject({ experts: 24, slots: plan.paging!.slots });
   expect(paging!.layers).toHaveLength(8);
+  for (const { recency } of paging!.layers) {
+    const resident = recency.filter((level) => level > 0).length;
+    expect(resident).toBeGreaterThanOrEqual(4);
+    expect(resident).toBeLessThanOrEqual(paging!.slots);
+    expect(Math.max(...recency)).toBe(255);
+  }
   expect(platform.openSources).toBe(1);
   await paged.dispose();
   await new Promise((resolve) => setTimeout(resolve, 0));

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "vitest";
-import type { StoreProbe } from "../../src/stores/probe.ts";
+import type { StoreProbe } from "../../src/api/types.ts";
 import { launchWithProfile } from "../support/browser.ts";
 import type { StoreTests } from "../support/store-page.ts";
 import { serveStorePage } from "../support/store-page-server.ts";

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { NodeStores } from "../../src/platform/node/stores.ts";
+import { CachedSource } from "../../src/stores/cached-source.ts";
 import { ModelLibrary } from "../../src/stores/model-library.ts";
 import { httpSource } from "../../src/weights/http-source.ts";
 import { type FileServer, serveFiles } from "../support/file-server.ts";
@@ -78,4 +79,19 @@ it("stops with its signal", async () => {
     return true;
   };
   await expect(library.download(source, { signal: abort.signal })).rejects.toThrow("enough");
+});
+
+it("lists a .gguf by the address that it was loaded from", async () => {
+  const files = { "q/a b.gguf": new Uint8Array(3_000_000) };
+  const ggufs = await serveFiles(files);
+  const address = `${ggufs.url}/q/a%20b.gguf`;
+  const stores = new NodeStores("files", join(folder, "cache"));
+  const cached = await CachedSource.open(httpSource(address, quick), stores);
+  await cached.read("a b.gguf");
+  await cached.complete();
+  await cached.close();
+  expect((await library.list()).map(({ source }) => source)).toEqual([address]);
+  await library.remove(address);
+  expect(await library.list()).toEqual([]);
+  await ggufs.close();
 });

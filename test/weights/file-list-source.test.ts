@@ -27,6 +27,12 @@ describe("FileListSource", () => {
     expect((await openCheckpoint(source)).config).toEqual({ model_type: "tiny" });
   });
 
+  it("takes the folder of a packed model", async () => {
+    const source = new FileListSource(toFiles({ "sluice.json": "{}", "weights-00000.bin": "w" }, "packed"));
+    expect(source.label).toBe("packed");
+    expect(await source.size("weights-00000.bin")).toBe(1);
+  });
+
   it("does not choose between two models", () => {
     const files = [...toFiles(modelFiles(), "a"), ...toFiles(modelFiles(), "b")];
     expect(() => new FileListSource(files)).toThrow(CheckpointError);

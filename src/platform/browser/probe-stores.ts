@@ -1,4 +1,5 @@
-import { type ProbeCandidate, probeStore, type StoreProbe } from "../../stores/probe.ts";
+import type { StoreProbe } from "../../api/types.ts";
+import { type ProbeCandidate, probeStore } from "../../stores/probe.ts";
 import { IndexedDbStore } from "./indexeddb-store.ts";
 import { OpfsStore } from "./opfs-store.ts";
 

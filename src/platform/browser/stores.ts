@@ -1,6 +1,5 @@
-import type { StoreKind, StoreUsage } from "../../api/types.ts";
+import type { StoreKind, StoreProbe, StoreUsage } from "../../api/types.ts";
 import { MemoryIndex, MemoryStore } from "../../stores/memory-store.ts";
-import type { StoreProbe } from "../../stores/probe.ts";
 import { StoreError, type StoreIndex, type Stores, type WeightStore } from "../../stores/weight-store.ts";
 import { IndexedDbIndex, IndexedDbStore } from "./indexeddb-store.ts";
 import { OpfsStore } from "./opfs-store.ts";
@@ -51,7 +50,8 @@ export class BrowserStores implements Stores {
 
   async usage(): Promise<StoreUsage> {
     const { usage = 0, quota } = await navigator.storage.estimate();
-    return { usedBytes: usage, quotaBytes: quota, isPersistent: await navigator.storage.persisted() };
+    const [isPersistent, probes] = await Promise.all([navigator.storage.persisted(), this.#known()]);
+    return { usedBytes: usage, quotaBytes: quota, isPersistent, ...(probes.length > 0 && { probes }) };
   }
 
   async lead(name: string, signal: AbortSignal): Promise<boolean> {
