@@ -1,8 +1,8 @@
 import type { PagingStats } from "../api/types.ts";
 import { ContextLengthError, InvalidRequestError, invariant, NumericalError } from "../errors.ts";
 import { Pace } from "./pace.ts";
-import type { DecodeRow, ResolvedSampling, Runner, Sampled } from "./runner.ts";
-import { type Chunk, type QueueLimits, Scheduler } from "./scheduler.ts";
+import type { DecodeRow, ResolvedSampling, Runner, Sampled, SequenceStep } from "./runner.ts";
+import { type QueueLimits, Scheduler } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { SequenceStates } from "./sequence-states.ts";
 
@@ -18,7 +18,7 @@ export interface EngineRequest {
   readonly logits?: boolean;
   /**
    * Which tokens may come after the reply so far: a bit for each, the lowest of the first word for id 0; undefined for
-   * all. It is asked before each draw, so such a reply cannot be drawn ahead.
+   * all. It is asked before each draw, while the device computes the logits. Such a reply cannot be drawn ahead.
    */
   readonly mask?: (reply: readonly number[]) => Uint32Array<ArrayBuffer> | undefined;
   readonly signal?: AbortSignal;
@@ -200,24 +200,20 @@ export class Engine {
   }
 
   #submitPrefill(room: number): boolean {
-    const draws = ({ sequence, end }: Chunk) => end === sequence.tokens.length;
-    const chunks = this.#scheduler.chunks(room).filter((chunk) => !draws(chunk) || this.#mask(chunk.sequence));
-    if (chunks.length === 0) return this.#submitNext();
-    const steps = chunks.map(({ sequence, end }) => {
+    const chunks = this.#scheduler.chunks(room);
+    const parts = chunks.map(({ sequence, end }) => part(sequence, end - 1));
+    const steps = chunks.map(({ sequence, end }): SequenceStep => {
       const { position, slot, blocks, tokens, request } = sequence;
       const sample = end === tokens.length;
-      return { tokens: tokens.slice(position, end), position, slot, blocks, sample, logits: request.logits };
+      const mask = sample ? this.#mask(sequence) : undefined;
+      return { tokens: tokens.slice(position, end), position, slot, blocks, sample, mask, logits: request.logits };
     });
-    const results = this.#runner.prefill(steps);
-    this.#push(
-      "prefill",
-      chunks.map(({ sequence, end }) => part(sequence, end - 1)),
-      steps.reduce((sum, { tokens }) => sum + tokens.length, 0),
-      results,
-    );
+    const rows = steps.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    this.#push("prefill", parts, rows, this.#runner.prefill(steps));
     this.#batch = undefined;
-    for (const { sequence, end } of chunks) {
-      this.#counts.prompt += end - sequence.position;
+    this.#counts.prompt += rows;
+    for (const [i, { sequence, end }] of chunks.entries()) {
+      if (sequence.epoch !== parts[i].epoch) continue;
       sequence.position = end;
       if (sequence.cuts.includes(end)) this.#states.keep(sequence, end);
     }
@@ -229,12 +225,13 @@ export class Engine {
     if (isFresh) this.#scheduler.makeRoom();
     else if (!this.#canGoOn(decoding)) return false;
     // Who was preempted, or failed, has left.
-    const sequences = isFresh ? this.#scheduler.decoding.filter((sequence) => this.#mask(sequence)) : decoding;
+    const sequences = isFresh ? this.#scheduler.decoding : decoding;
     if (sequences.length === 0) return this.#submitNext();
     const rows = sequences.map((sequence): DecodeRow => {
       const { slot, blocks, tokens, ahead, request } = sequence;
       const position = tokens.length - 1 + ahead;
-      return { slot, blocks, position, token: isFresh ? tokens.at(-1) : undefined, logits: request.logits };
+      const token = isFresh ? tokens.at(-1) : undefined;
+      return { slot, blocks, position, token, mask: this.#mask(sequence), logits: request.logits };
     });
     const parts = sequences.map((sequence, i) => part(sequence, rows[i].position));
     this.#push("decode", parts, rows.length, this.#runner.decode(rows));
@@ -254,17 +251,20 @@ export class Engine {
     return decoding.every((sequence) => this.#states.grow(sequence, sequence.tokens.length + sequence.ahead));
   }
 
-  /** Says what a sequence may draw next. False where that could not be found out, and the request has failed. */
-  #mask(sequence: Sequence): boolean {
-    const { request, slot, reply } = sequence;
-    if (!request.mask) return true;
-    try {
-      this.#runner.setMask(slot, request.mask(reply));
-      return true;
-    } catch (error) {
-      this.#fail(sequence, error);
-      return false;
-    }
+  /** What tells a step under way which tokens a sequence may draw. Where that cannot be found out the request fails, alone. */
+  #mask(sequence: Sequence): SequenceStep["mask"] {
+    const { request, epoch } = sequence;
+    if (!request.mask) return undefined;
+    return () => {
+      // The caller may have left by now, and taken the answer along.
+      if (sequence.epoch !== epoch || sequence.isLeaving) return undefined;
+      try {
+        return request.mask!(sequence.reply);
+      } catch (error) {
+        this.#fail(sequence, error);
+        return undefined;
+      }
+    };
   }
 
   #push(kind: Step["kind"], parts: readonly Part[], rows: number, results: Step["results"]): void {

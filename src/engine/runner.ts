@@ -13,6 +13,11 @@ export interface SequenceStep {
   readonly sample?: boolean;
   /** Give the raw logits with what is drawn. */
   readonly logits?: boolean;
+  /**
+   * Which tokens may be drawn: a bit for each, the lowest of the first word for id 0; undefined for all. It is asked when the
+   * layers are on their way already, so that it costs no time beside them; it must not throw.
+   */
+  readonly mask?: () => Uint32Array<ArrayBuffer> | undefined;
 }
 
 /** One sequence of a decode step. */
@@ -87,11 +92,6 @@ export interface Runner {
    * already: counts, limits and random numbers go on after it.
    */
   setSampling(slot: number, sampling: ResolvedSampling, prompt: ArrayLike<number>, reply?: ArrayLike<number>): void;
-  /**
-   * The tokens that the coming draws for a slot may give: a bit for each, the lowest of the first word for id 0; undefined
-   * for all. It stays until the next call, or until `setSampling`.
-   */
-  setMask(slot: number, mask: Uint32Array<ArrayBuffer> | undefined): void;
   /** Reads tokens into the states of some sequences. Gives what was drawn for those with `sample`. */
   prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]>;
   /**

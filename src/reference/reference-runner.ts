@@ -79,11 +79,6 @@ export class ReferenceRunner implements Runner {
     void this.#inOrder(() => this.#samplers[slot].set(sampling, before, drawn));
   }
 
-  setMask(slot: number, mask: Uint32Array | undefined): void {
-    const copy = mask?.slice();
-    void this.#inOrder(() => this.#samplers[slot].setMask(copy));
-  }
-
   prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
     return this.#inOrder(async () => {
       const all: (Sampled | undefined)[] = [];
@@ -173,9 +168,10 @@ export class ReferenceRunner implements Runner {
   }
 
   /** The token after the last row of `hidden`. */
-  #draw({ slot, position, tokens, logits: wantLogits }: SequenceStep, hidden: HostTensor): Sampled {
+  #draw({ slot, position, tokens, mask, logits: wantLogits }: SequenceStep, hidden: HostTensor): Sampled {
     const last = { ...hidden, rows: 1, data: hidden.data.slice(-hidden.columns) };
     const scores = (logits(this.#ops, this.#weights, last) as HostTensor).data;
+    if (mask) this.#samplers[slot].setMask(mask());
     const drawn = this.#samplers[slot].draw(scores);
     if (drawn.isLast) this.#drawn.delete(slot);
     else this.#drawn.set(slot, drawn.token);

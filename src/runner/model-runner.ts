@@ -167,11 +167,6 @@ export class ModelRunner implements Runner {
     this.#now(() => this.#parts.sampler.set(slot, sampling, prompt, reply));
   }
 
-  setMask(slot: number, mask: Uint32Array<ArrayBuffer> | undefined): void {
-    this.#device.check();
-    this.#now(() => this.#parts.sampler.setMask(slot, mask));
-  }
-
   async prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
     // Those that draw come first in the batch.
     const order = [...steps.keys()].sort((a, b) => Number(steps[b].sample ?? false) - Number(steps[a].sample ?? false));
@@ -369,20 +364,35 @@ export class ModelRunner implements Runner {
     });
   }
 
-  /** Submits a step and what `finish` adds behind it, at once where all experts are there. `drop` undoes a `finish`. */
+  /**
+   * Submits a step and what `finish` adds behind it, at once where all experts are there. `drop` undoes a `finish`.
+   * `beforeDraw` is called while the device is at work on the layers.
+   */
   async #execute<T>(
-    { plan }: CompiledStep,
+    { plan, drawsFrom }: CompiledStep,
     finish: (encoder: GPUCommandEncoder) => T,
     drop: (added: T) => void = () => {},
+    beforeDraw?: () => void,
   ): Promise<T> {
-    if (this.#pager) return this.#settled(this.#pager.run(plan, finish, drop));
+    if (this.#pager) {
+      beforeDraw?.();
+      return this.#settled(this.#pager.run(plan, finish, drop));
+    }
+    if (beforeDraw) {
+      this.#encode(plan, 0, drawsFrom);
+      beforeDraw();
+    }
+    return this.#encode(plan, beforeDraw ? drawsFrom : 0, undefined, finish);
+  }
+
+  #encode<T>(plan: Plan, from: number, to?: number, finish?: (encoder: GPUCommandEncoder) => T): T {
     const encoder = this.#device.gpu.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    plan.encode(pass);
+    plan.encode(pass, from, to);
     pass.end();
-    const added = finish(encoder);
+    const added = finish?.(encoder);
     this.#device.queue.submit([encoder.finish()]);
-    return added;
+    return added as T;
   }
 
   /** Runs a step and reads the first `rows` rows of tensors. */
@@ -411,10 +421,14 @@ export class ModelRunner implements Runner {
   /** Submits a step whose first sequences draw, and reads their results back. */
   async #submit(
     step: CompiledStep,
-    drawing: readonly Pick<SequenceStep, "logits">[],
+    drawing: readonly Pick<SequenceStep, "logits" | "mask" | "slot">[],
   ): Promise<(Sampled | undefined)[]> {
     const { sampler, limits } = this.#parts;
     const rowBytes = limits.vocabularySize * 4;
+    const masked = drawing.filter(({ mask }) => mask);
+    const setMasks = () => {
+      for (const { slot, mask } of masked) sampler.setMask(slot, mask!());
+    };
     const { results, scores } = await this.#execute(
       step,
       (encoder) => ({
@@ -427,6 +441,7 @@ export class ModelRunner implements Runner {
         this.#results.release(results);
         for (const staging of scores) if (staging) this.#logits.release(staging);
       },
+      masked.length > 0 ? setMasks : undefined,
     );
     const reading = [
       this.#results.read(results, (bytes) => drawing.map((_, s) => Sampler.parse(bytes, s))),

@@ -18,6 +18,8 @@ export type StepKind = "prefill" | "sample" | "decode" | "score" | "trace" | "ro
 export interface RecordedStep {
   readonly recorder: Recorder;
   readonly logits: GpuTensor | undefined;
+  /** The first dispatch of drawing tokens. */
+  readonly drawsFrom: number;
   readonly hidden: readonly GpuTensor[];
   readonly experts: readonly GpuTensor[];
 }
@@ -57,10 +59,13 @@ export function recordStep(
   const x = forward(ops, weights, states, batch, kind === "trace" || kind === "routing" ? trace : {}) as GpuTensor;
   // What the last layer left is of no interest beside its norm.
   if (kind === "trace") hidden[hidden.length - 1] = recorder.retain(x);
-  if (kind === "prefill" || kind === "routing") return { recorder, logits: undefined, hidden, experts };
+  if (kind === "prefill" || kind === "routing") {
+    return { recorder, logits: undefined, drawsFrom: recorder.dispatches.length, hidden, experts };
+  }
 
   const sampled = kind === "sample" ? ops.lastRows(x, batch) : x;
   const scores = recorder.retain(ops.tensor(logits(ops, weights, sampled)));
+  const drawsFrom = recorder.dispatches.length;
   if (kind === "sample" || kind === "decode") sampler.record(context, scores);
-  return { recorder, logits: scores, hidden, experts };
+  return { recorder, logits: scores, drawsFrom, hidden, experts };
 }

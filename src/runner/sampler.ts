@@ -65,7 +65,7 @@ export class Sampler {
     this.#setBias(slot, sampling.logitBias);
   }
 
-  /** Lets the coming draws of a slot give only tokens whose bit is set; undefined for all. */
+  /** Lets the draws of a slot, until the next `set`, give only tokens whose bit is set; undefined for all. */
   setMask(slot: number, mask: Uint32Array<ArrayBuffer> | undefined): void {
     const queue = this.#device!.queue;
     const rowBytes = this.#rowBytes(this.bias);

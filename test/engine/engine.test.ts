@@ -274,17 +274,37 @@ describe("Engine", () => {
     const request: EngineRequest = {
       prompt: [1, 2, 3],
       sampling: sampling({ maxTokens: 10, stopIds: [] }),
-      // Even after odd and odd after even, then anything.
-      mask: (reply) => {
-        if (reply.length >= 8) return undefined;
-        return new Uint32Array(Math.ceil(VOCABULARY / 32)).fill((reply.at(-1) ?? 1) % 2 ? 0x55555555 : 0xaaaaaaaa);
-      },
+      mask: evenAndOdd,
     };
     const free = { prompt: [9, 9], sampling: sampling({ maxTokens: 20, stopIds: [] }) };
     const [masked, other] = await Promise.all([collect(engine, request), collect(engine, free)]);
     expect(masked.tokens).toEqual(expectedReply(request));
     expect(masked.tokens.slice(0, 8).map((token) => token % 2)).toEqual([0, 1, 0, 1, 0, 1, 0, 1]);
     expect(other.tokens).toEqual(expectedReply(free));
+  });
+
+  it("fails only the request whose mask fails, and asks for none once its caller has left", async () => {
+    for (const draws of [0, 1, 5]) {
+      const engine = new Engine(new FakeRunner({ maxSequences: 2, blocks: 40 }));
+      let hasLeft = false;
+      const request: EngineRequest = {
+        prompt: [1, 2, 3],
+        sampling: sampling({ stopIds: [], maxTokens: 10 }),
+        mask: (reply) => {
+          expect(hasLeft).toBe(false);
+          if (reply.length === draws) throw new Error("no mask");
+          return undefined;
+        },
+      };
+      const free = { prompt: [9, 9], sampling: sampling({ maxTokens: 20, stopIds: [] }) };
+      const [masked, other] = await Promise.all([collect(engine, request), collect(engine, free)]);
+      expect(masked.error).toMatchObject({ message: "no mask" });
+      expect(masked.tokens).toEqual(expectedReply({ ...request, mask: undefined }).slice(0, draws));
+      expect(other.tokens).toEqual(expectedReply(free));
+      await collect(engine, request, 1);
+      hasLeft = true;
+      await settled(engine);
+    }
   });
 
   it.each(["queue", "prefill", "decode"])("frees all at once where a request is aborted in %s", async (where) => {
@@ -406,6 +426,12 @@ describe("Engine", () => {
   });
 });
 
+/** Even tokens after odd and odd after even ones, eight times, then any. */
+function evenAndOdd(reply: readonly number[]): Uint32Array<ArrayBuffer> | undefined {
+  if (reply.length >= 8) return undefined;
+  return new Uint32Array(Math.ceil(VOCABULARY / 32)).fill((reply.at(-1) ?? 1) % 2 ? 0x55555555 : 0xaaaaaaaa);
+}
+
 async function settledRunner(runner: FakeRunner): Promise<void> {
   while (runner.running > 0) await new Promise((resolve) => setTimeout(resolve, 0));
 }
@@ -440,7 +466,8 @@ async function manyRequests(seed: number, options: FakeRunnerOptions, { fails = 
     const events = next() < 0.3 ? 1 + below(8) : undefined;
     const temperature = next() < 0.5 ? 1 : 0;
     const drawing = { temperature, seed: below(1000), frequencyPenalty: below(2), maxTokens: 1 + below(20) };
-    const asked = { prompt, boundaries, sampling: sampling(drawing), signal: controller.signal };
+    const mask = next() < 0.2 ? evenAndOdd : undefined;
+    const asked = { prompt, boundaries, mask, sampling: sampling(drawing), signal: controller.signal };
     const reply = await collect(engine, asked, events);
     const expected = expectedReply(asked);
     const isWhole = !reply.error && events === undefined && !controller.signal.aborted;

@@ -80,6 +80,23 @@ describe("decode", () => {
     expect(census).toMatchObject({ made: 0, mapped: 50, submitted: 50 });
     expect(runner.readbacks - readbacks).toBe(50);
 
+    // A mask is asked for while the layers run, and holds for its draw.
+    const mask = new Uint32Array(Math.ceil(runner.limits.vocabularySize / 32));
+    mask[3] = 1 << 7;
+    census.reset();
+    const asked: number[] = [];
+    const only = () => {
+      asked.push(census.submitted);
+      return mask;
+    };
+    const at = PROMPT.length + 50;
+    expect(await runner.decode([{ slot: 0, position: at, blocks, mask: only }])).toMatchObject([{ token: 103 }]);
+    expect(await runner.decode([{ slot: 0, position: at + 1, blocks, mask: () => undefined }])).not.toMatchObject([
+      { token: 103 },
+    ]);
+    expect(asked).toEqual([1]);
+    expect(census).toMatchObject({ made: 0, submitted: 4 });
+
     // With steps in flight a few staging buffers are made at first, and no more after.
     const engine = new Engine(runner);
     let tokens = 0;

@@ -69,12 +69,6 @@ export class FakeRunner implements Runner {
     });
   }
 
-  setMask(slot: number, mask: Uint32Array | undefined): void {
-    void this.#later(() => {
-      this.#drawers[slot].mask = mask;
-    });
-  }
-
   prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
     const rows = steps.reduce((sum, { tokens }) => sum + tokens.length, 0);
     expect(rows).toBeLessThanOrEqual(this.limits.maxBatchTokens);
@@ -175,9 +169,10 @@ export class FakeRunner implements Runner {
     }
   }
 
-  #draw(step: Pick<SequenceStep, "slot" | "blocks">, position: number): Sampled {
+  #draw(step: Pick<SequenceStep, "slot" | "blocks" | "mask">, position: number): Sampled {
     const { slot } = step;
     const drawer = this.#drawers[slot];
+    if (step.mask) drawer.mask = step.mask();
     const state = this.#states[slot];
     const fold = this.#fold(step, position + 1);
     const isSound = Number.isFinite(state) && Number.isFinite(fold);
