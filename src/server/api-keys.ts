@@ -9,6 +9,10 @@ export class ApiKeys {
     this.#digests = keys.map(digest);
   }
 
+  get count(): number {
+    return this.#digests.length;
+  }
+
   /** Which key it is; undefined where none are set. Fails with 401. */
   check(headers: Headers): string | undefined {
     if (this.#digests.length === 0) return undefined;

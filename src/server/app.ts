@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import { type Context, Hono } from "hono";
-import { cors } from "hono/cors";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { HttpError, toHttpError } from "./http-error.ts";
+import { origins } from "./origins.ts";
+import { record } from "./request-record.ts";
 import type { Env } from "./respond.ts";
 import { chatCompletions } from "./routes/chat.ts";
 import { completions } from "./routes/completions.ts";
@@ -54,13 +55,8 @@ export function createApp(service: Service): Hono<Env> {
     await next();
     c.header("X-Request-Id", id);
   });
-  app.use(
-    cors({
-      origin: service.options.allowedOrigins.includes("*") ? "*" : [...service.options.allowedOrigins],
-      exposeHeaders: ["X-Request-Id", "Retry-After", "X-Sluice-Warning"],
-      maxAge: 86_400,
-    }),
-  );
+  app.use(record(service.options));
+  for (const middleware of origins(service)) app.use(middleware);
   app.use(async (c, next) => {
     const key = OPEN.includes(c.req.path) ? undefined : service.keys.check(c.req.raw.headers);
     c.set("client", key ?? addressOf(c));

@@ -24,7 +24,7 @@ export function startChat(
     (_, index) => (signal: AbortSignal) => llm.chat(messages, { ...withSeedOf(params, index), signal }),
   );
   const areFirm = hasFirmCalls(params);
-  return service.start(choices, c.get("client"), c.req.raw.signal, {
+  return service.start(choices, c, {
     names,
     shape: (events) => standingCalls(events, areFirm),
   });

@@ -1,5 +1,7 @@
-import type { Server as HttpServer } from "node:http";
-import type { AddressInfo } from "node:net";
+import { unlink } from "node:fs/promises";
+import type { Server as HttpServer, ServerResponse } from "node:http";
+import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
+import { connect } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { LanguageModel } from "../api/llm-interface.ts";
 import { createApp } from "./app.ts";
@@ -9,8 +11,19 @@ import { Service, type ServiceState } from "./service.ts";
 export interface ListenOptions {
   /** Default 127.0.0.1: this machine only. */
   readonly host?: string;
-  /** 0 leaves the choice to the system. Default 8000. */
+  /** 0 leaves it to the system. Default 8000. */
   readonly port?: number;
+  /** Path of a Unix socket to listen on instead. One that nobody listens on any more is replaced. */
+  readonly socket?: string;
+  /** Speak HTTPS. */
+  readonly tls?: TlsFiles;
+}
+
+/** What HTTPS needs, in PEM; `ca` asks clients for certificates that it has signed. */
+export interface TlsFiles {
+  readonly cert: string | Buffer;
+  readonly key: string | Buffer;
+  readonly ca?: string | Buffer;
 }
 
 /** An OpenAI-compatible server around a model. */
@@ -22,7 +35,12 @@ export interface LLMServer {
   fetch(request: Request): Promise<Response>;
   /** Listens, and gives the address, such as "http://127.0.0.1:8000". */
   listen(options?: ListenOptions): Promise<string>;
-  /** Takes no further requests, waits for those under way (stopped after `timeoutMs`), and closes. The model stays. */
+  /** Takes another certificate for connections to come. */
+  renewCertificate(tls: TlsFiles): void;
+  /**
+   * Answers further requests with 503, waits until those under way have been answered (`timeoutMs`, then they are stopped),
+   * and closes. The model stays.
+   */
   close(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
 
@@ -36,41 +54,70 @@ export interface LLMServer {
 export function createServer(llm: LanguageModel | Promise<LanguageModel>, options: ServerOptions = {}): LLMServer {
   const service = new Service(llm, resolveOptions(options));
   const app = createApp(service);
-  const servers: HttpServer[] = [];
+  const servers: (HttpServer | HttpsServer)[] = [];
+  const answers = new Set<ServerResponse>();
   return {
     get state() {
       return service.state;
     },
     ready: () => service.ready(),
     fetch: async (request) => app.fetch(request),
-    async listen({ host = "127.0.0.1", port = 8000 } = {}) {
-      const server = createAdaptorServer({ fetch: app.fetch, serverOptions: TIMEOUTS }) as HttpServer;
+    async listen({ host = "127.0.0.1", port = 8000, socket, tls } = {}) {
+      const server = createAdaptorServer({
+        fetch: app.fetch,
+        ...(tls
+          ? { createServer: createHttpsServer, serverOptions: { ...TIMEOUTS, ...certificate(tls) } }
+          : { serverOptions: TIMEOUTS }),
+      }) as HttpServer;
+      server.on("request", (_, answer: ServerResponse) => {
+        answers.add(answer);
+        answer.on("close", () => answers.delete(answer));
+      });
+      if (socket !== undefined) await removeIfDead(socket);
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
-        server.listen(port, host, resolve);
+        if (socket === undefined) server.listen(port, host, resolve);
+        else server.listen(socket, resolve);
       });
       servers.push(server);
-      const address = server.address() as AddressInfo;
-      return `http://${address.family === "IPv6" ? `[${address.address}]` : address.address}:${address.port}`;
+      const address = server.address();
+      if (typeof address === "string" || address === null) return `unix:${socket}`;
+      const name = address.family === "IPv6" ? `[${address.address}]` : address.address;
+      return `${tls ? "https" : "http"}://${name}:${address.port}`;
+    },
+    renewCertificate(tls) {
+      for (const server of servers) if ("setSecureContext" in server) server.setSecureContext(certificate(tls));
     },
     async close({ timeoutMs = 30_000 } = {}) {
-      const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
+      const deadlineMs = performance.now() + Math.max(timeoutMs, LINGER_MS);
+      // While replies are being written, who asks for more is still told why there is none.
       await service.drain(timeoutMs);
-      // Connections are idle once their last reply has been read; a client may be slow at that, or keep silent.
-      const idle = setInterval(() => {
-        for (const server of servers) server.closeIdleConnections();
-      }, 20);
-      const late = setTimeout(() => {
-        for (const server of servers) server.closeAllConnections();
-      }, LINGER_MS);
+      const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
+      // A client may be slow at reading what has been written.
+      while (answers.size > 0 && performance.now() < deadlineMs)
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      for (const server of servers) server.closeAllConnections();
       await Promise.all(closed);
-      clearInterval(idle);
-      clearTimeout(late);
     },
   };
+}
+
+const certificate = ({ ca, ...pair }: TlsFiles) => ({ ...pair, ...(ca && { ca, requestCert: true }) });
+
+/** A process that was killed leaves its socket's file behind. */
+async function removeIfDead(path: string): Promise<void> {
+  const isDead = await new Promise<boolean>((resolve) => {
+    const probe = connect(path, () => {
+      probe.destroy();
+      resolve(false);
+    });
+    probe.on("error", ({ code }: NodeJS.ErrnoException) => resolve(code === "ECONNREFUSED"));
+  });
+  if (isDead) await unlink(path);
 }
 
 /** A long prompt may take minutes to send and to read. Pooled clients keep connections for up to a minute. */
 const TIMEOUTS = { requestTimeout: 0, headersTimeout: 60_000, keepAliveTimeout: 75_000, noDelay: true };
 
+/** For answers to be sent whose replies are done. */
 const LINGER_MS = 2000;

@@ -3,7 +3,7 @@ import { InvalidRequestError } from "../errors.ts";
 import type { FieldNames } from "./field-names.ts";
 import { HttpError, toHttpError } from "./http-error.ts";
 import { type Indexed, merge } from "./merge.ts";
-import type { Metrics, ReplyMetrics } from "./metrics.ts";
+import type { ReplyMetrics } from "./metrics.ts";
 
 /** Begins one reply, which ends when `signal` aborts. */
 export type Choice = (signal: AbortSignal) => AsyncIterable<GenerationEvent>;
@@ -21,7 +21,8 @@ export interface JobOptions {
 interface JobUse extends JobOptions {
   /** Asks to be let in, and gives what is to be called at the end. */
   readonly enter: () => () => void;
-  readonly metrics: Metrics;
+  /** What is told of a reply. */
+  readonly follow: () => readonly ReplyMetrics[];
   readonly signal: AbortSignal;
 }
 
@@ -64,32 +65,30 @@ export class Job {
   }
 
   async *#follow(choice: Choice, index: number): AsyncGenerator<GenerationEvent, void, void> {
-    const metrics = this.#use.metrics.reply();
+    const followers = this.#use.follow();
+    const ended = (reason: string) => {
+      for (const follower of followers) follower.ended(reason);
+    };
     try {
       for await (const event of choice(this.#signal)) {
-        this.#record(event, index, metrics);
+        this.#record(event, index, followers);
         if (event.kind === "finish" && event.reason === "abort") throw stopped();
         yield event;
       }
     } catch (error) {
-      metrics.ended(this.#signal.aborted ? "abort" : "error");
+      ended(this.#signal.aborted ? "abort" : "error");
       throw error instanceof InvalidRequestError ? toHttpError(error, this.#use.names) : error;
     } finally {
-      metrics.ended("abort");
+      ended("abort");
     }
   }
 
-  #record(event: GenerationEvent, index: number, metrics: ReplyMetrics): void {
-    switch (event.kind) {
-      case "prefill":
-        this.#read[index] = event;
-        metrics.admitted(event.total);
-        break;
-      case "finish":
-        metrics.ended(event.reason, event.usage.completionTokens);
-        break;
-      default:
-        metrics.tokens(event.tokenIds.length);
+  #record(event: GenerationEvent, index: number, followers: readonly ReplyMetrics[]): void {
+    if (event.kind === "prefill") this.#read[index] = event;
+    for (const follower of followers) {
+      if (event.kind === "prefill") follower.admitted(event.total);
+      else if (event.kind === "finish") follower.ended(event.reason, event.usage);
+      else follower.tokens(event.tokenIds.length);
     }
   }
 }

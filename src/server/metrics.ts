@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { LanguageModel } from "../api/llm-interface.ts";
+import type { Usage } from "../api/types.ts";
 
 /** What Prometheus reads, under vLLM's names, so that its dashboards, routers and scalers find what they look for. */
 export class Metrics {
@@ -76,7 +77,7 @@ export class Metrics {
         lastMs = now;
         this.#generationTokens.inc(labels, count);
       },
-      ended: (reason, completionTokens = 0) => {
+      ended: (reason, usage) => {
         if (hasEnded) return;
         hasEnded = true;
         (admittedMs > 0 ? this.#running : this.#waiting).dec(labels);
@@ -84,7 +85,7 @@ export class Metrics {
         this.#endToEnd.observe(labels, seconds(startMs));
         this.#promptTokens.inc(labels, promptTokens);
         this.#promptLength.observe(labels, promptTokens);
-        this.#replyLength.observe(labels, completionTokens);
+        this.#replyLength.observe(labels, usage?.completionTokens ?? 0);
         if (admittedMs > 0) this.#inference.observe(labels, seconds(admittedMs));
         if (firstMs === 0) return;
         this.#prefill.observe(labels, seconds(admittedMs, firstMs));
@@ -135,7 +136,8 @@ export class Metrics {
 export interface ReplyMetrics {
   admitted(promptTokens: number): void;
   tokens(count: number): void;
-  ended(reason: string, completionTokens?: number): void;
+  /** Once; what comes later does not count. */
+  ended(reason: string, usage?: Usage): void;
 }
 
 const SHORT_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10];

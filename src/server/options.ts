@@ -1,3 +1,5 @@
+import type { RequestRecord } from "./request-record.ts";
+
 /** How a server answers. Every field has a default. */
 export interface ServerOptions {
   /** Names that the model goes by; replies carry the first. Default: the last part of where it was opened from. */
@@ -6,7 +8,10 @@ export interface ServerOptions {
   readonly strictModel?: boolean;
   /** Keys of which a request must bring one. Default: none, and all may ask. */
   readonly apiKeys?: readonly string[];
-  /** Origins whose pages may ask, `*` for all. Default `*`. */
+  /**
+   * Origins whose pages may ask, besides those of this machine (`http://localhost`, any port); `*` for all. Other pages are
+   * refused where there are no keys, and cannot read the answers where there are. Default: none.
+   */
   readonly allowedOrigins?: readonly string[];
   /** Bytes of a request's body. Default 64 MiB: a prompt of a million tokens takes up to 9. */
   readonly maxBodyBytes?: number;
@@ -28,6 +33,10 @@ export interface ServerOptions {
   readonly retryAfterSeconds?: number;
   /** Run the longest step once before saying that the server is ready. Default true. */
   readonly rehearse?: boolean;
+  /** Keep this many characters of each request's body in its record. Default 0: what people write is nobody's business. */
+  readonly recordBody?: number;
+  /** Told of every request when it has been answered to the end. Default: nobody. */
+  readonly onRequest?: (request: RequestRecord) => void;
   /** What `/version` says. */
   readonly version?: string;
   /** Told of what went wrong in the server itself. Default: standard error. */
@@ -45,7 +54,7 @@ const DEFAULTS: ResolvedOptions = {
   servedModelNames: [],
   strictModel: false,
   apiKeys: [],
-  allowedOrigins: ["*"],
+  allowedOrigins: [],
   maxBodyBytes: 64 * 2 ** 20,
   maxRequests: 512,
   maxRequestsPerClient: Number.POSITIVE_INFINITY,
@@ -56,6 +65,8 @@ const DEFAULTS: ResolvedOptions = {
   earlyHeadersMs: 1000,
   retryAfterSeconds: 5,
   rehearse: true,
+  recordBody: 0,
+  onRequest: () => {},
   version: "0.0.0",
   onError: (error, requestId) => console.error(`request ${requestId}:`, error),
 };

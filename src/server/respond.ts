@@ -4,8 +4,9 @@ import { type HttpError, toHttpError } from "./http-error.ts";
 import type { Finish, Job } from "./job.ts";
 import type { Indexed } from "./merge.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { RequestRecorder } from "./request-record.ts";
 
-export type Env = { Variables: { requestId: string; client: string } };
+export type Env = { Variables: { requestId: string; client: string; recorder: RequestRecorder } };
 export type Events = AsyncIterable<Indexed<GenerationEvent>>;
 
 /** One reply, whole. */

@@ -1,3 +1,4 @@
+import type { Context } from "hono";
 import type { LanguageModel } from "../api/llm-interface.ts";
 import { ApiKeys } from "./api-keys.ts";
 import { Gate } from "./gate.ts";
@@ -6,6 +7,7 @@ import { type Choice, Job, type JobOptions } from "./job.ts";
 import { Metrics } from "./metrics.ts";
 import { ModelNames } from "./model-names.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { Env } from "./respond.ts";
 
 export type ServiceState = "loading" | "ready" | "failed" | "draining";
 
@@ -72,13 +74,21 @@ export class Service {
   }
 
   /** Begins the replies to a request. */
-  start(choices: readonly Choice[], client: string, signal: AbortSignal, options: JobOptions = {}): Job {
+  start(choices: readonly Choice[], c: Context<Env>, options: JobOptions = {}): Job {
     this.check();
+    const recorder = c.get("recorder");
     const job: Job = new Job(choices, {
       ...options,
-      enter: () => this.#enter(job, client, choices.length),
-      metrics: this.metrics,
-      signal,
+      enter: () => {
+        const leave = this.#enter(job, c.get("client"), choices.length);
+        const end = recorder.begin();
+        return () => {
+          leave();
+          end();
+        };
+      },
+      follow: () => [this.metrics.reply(), recorder.reply()],
+      signal: c.req.raw.signal,
     });
     return job;
   }

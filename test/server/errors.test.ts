@@ -197,7 +197,7 @@ describe("headers", () => {
           "Access-Control-Request-Headers": "authorization,x-stainless-os",
         },
       });
-    const open = await preflight(await serve({ apiKeys: ["one"] }), "https://a.example");
+    const open = await preflight(await serve({ apiKeys: ["one"], allowedOrigins: ["*"] }), "https://a.example");
     expect(open.status).toBe(204);
     expect(open.headers.get("access-control-allow-origin")).toBe("*");
     expect(open.headers.get("access-control-allow-headers")).toContain("x-stainless-os");

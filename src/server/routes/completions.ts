@@ -44,7 +44,7 @@ export async function completions(c: Context<Env>, service: Service): Promise<Re
   service.checkCount(prompts.length * n);
   const choices = prompts.flatMap((prompt) => textChoices(llm, prompt, n, all, request.echo ?? false));
   const names = fieldNames(generationNames(request));
-  const job = service.start(choices, c.get("client"), c.req.raw.signal, { names });
+  const job = service.start(choices, c, { names });
   if (!request.stream) {
     return respondWhole(c, job, options, (replies) => ({
       ...head,

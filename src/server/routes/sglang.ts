@@ -2,6 +2,7 @@ import type { Context } from "hono";
 import * as z from "zod";
 import type { LanguageModel } from "../../api/llm-interface.ts";
 import type { GenerationEvent, ScoredToken } from "../../api/types.ts";
+import { type FieldNames, fieldNames, generationNames } from "../field-names.ts";
 import { generateParams, generationFields } from "../fields.ts";
 import { invalid } from "../http-error.ts";
 import type { Choice, Finish } from "../job.ts";
@@ -57,14 +58,21 @@ export async function generate(c: Context<Env>, service: Service): Promise<Respo
   const asks = parts.map(({ ask }) => ask);
   const job = service.start(
     parts.map(({ choice }) => choice),
-    c.get("client"),
-    c.req.raw.signal,
+    c,
+    { names: samplingNames(request) },
   );
   if (request.stream) return respondStream(c, job, options, (events) => frames(events, asks, isBatch));
   return respondWhole(c, job, options, (replies) => {
     const answers = replies.map((reply, index) => answerOf(reply, asks[index]));
     return isBatch ? answers : answers[0];
   });
+}
+
+/** The fields of the one place where parameters stand. */
+function samplingNames({ sampling_params }: GenerateRequest): FieldNames {
+  const [fields] = [sampling_params ?? []].flat();
+  const names = fieldNames(fields && { ...generationNames(fields), maxTokens: "max_new_tokens" });
+  return (field) => (/^(prompt|messages)/.test(field) ? "text" : `sampling_params.${names(field)}`);
 }
 
 function choiceOf(llm: LanguageModel, prompt: string | readonly number[], request: GenerateRequest, index: number) {
@@ -173,7 +181,7 @@ export function serverInfo(c: Context<Env>, { llm, names, options, gate }: Servi
 /** `GET /health_generate`: 200 when one token could be written. */
 export async function healthGenerate(c: Context<Env>, service: Service): Promise<Response> {
   const choice: Choice = (signal) => service.llm.generate([0], { maxTokens: 1, ignoreEos: true, signal });
-  const job = service.start([choice], c.get("client"), c.req.raw.signal);
+  const job = service.start([choice], c);
   return respondWhole(c, job, service.options, () => ({ status: "ok" }));
 }
 
