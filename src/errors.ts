@@ -101,6 +101,23 @@ export class NumericalError extends LLMError {
   override readonly name = "NumericalError";
 }
 
+/** A companion cannot be leaned on: it is not reached, refuses this page, or went away and did not come back. */
+export class CompanionError extends LLMError {
+  override readonly name = "CompanionError";
+
+  constructor(
+    /**
+     * `unreachable` and `lost` are about the link, before and after it stood; `refused` about key and origin, `version` and
+     * `malformed` about what was said; `busy` about limits; `model` about a companion that runs another model, or none.
+     */
+    readonly reason: "unreachable" | "lost" | "refused" | "version" | "malformed" | "busy" | "model",
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
 /** The worker that ran the model ended without an answer. */
 export class WorkerError extends LLMError {
   override readonly name = "WorkerError";
