@@ -5,7 +5,7 @@ import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { tokenLogprobs, tokenText } from "./logprobs.ts";
 import type { ScoredToken, ScoreParams } from "./types.ts";
 
-/** The log-probability of every token but the first: the text is one reply of which each token may only be what it is. */
+/** The log-probability of every token but the first. The last is not read: nothing follows it. */
 export async function score(
   engine: Engine,
   tokenizer: Tokenizer | undefined,
@@ -15,25 +15,18 @@ export async function score(
 ): Promise<ScoredToken[]> {
   const bad = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabulary);
   if (bad !== undefined) throw new InvalidRequestError("prompt", `${bad} is not a token id.`);
-  const [first, ...rest] = ids;
   const scored: ScoredToken[] = [];
-  if (rest.length === 0) return scored;
-  const mask = (reply: readonly number[]) => {
-    const words = new Uint32Array(Math.ceil(vocabulary / 32));
-    const next = rest[Math.min(reply.length, rest.length - 1)];
-    words[next >> 5] = 1 << (next & 31);
-    return words;
+  const prompt = ids.slice(0, -1);
+  if (prompt.length === 0) return scored;
+  const score = (logits: Float32Array, position: number) => {
+    scored.push(tokenLogprobs(logits, ids[position + 1], logprobs, tokenText(tokenizer)));
   };
-  const sampling = { ...GREEDY, maxTokens: rest.length };
-  for await (const event of engine.generate({ prompt: [first], sampling, mask, logits: true, signal })) {
-    if (event.kind !== "token") continue;
-    scored.push(tokenLogprobs(event.sampled.logits!, event.sampled.token, logprobs, tokenText(tokenizer)));
-  }
+  for await (const _ of engine.generate({ prompt, sampling: NOTHING, score, signal }));
   signal?.throwIfAborted();
   return scored;
 }
 
-const GREEDY: Omit<ResolvedSampling, "maxTokens"> = {
+const NOTHING: ResolvedSampling = {
   temperature: 0,
   topK: 0,
   topP: 1,
@@ -44,4 +37,5 @@ const GREEDY: Omit<ResolvedSampling, "maxTokens"> = {
   seed: 0,
   logitBias: new Map(),
   stopIds: [],
+  maxTokens: 0,
 };

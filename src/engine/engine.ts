@@ -21,6 +21,11 @@ export interface EngineRequest {
    * all. It is asked before each draw, while the device computes the logits. Such a reply cannot be drawn ahead.
    */
   readonly mask?: (reply: readonly number[]) => Uint32Array<ArrayBuffer> | undefined;
+  /**
+   * Called with the raw logits [V] after each token of the prompt, in order and once for each; nothing is drawn then. They
+   * are gone when it returns. The others wait for it, too.
+   */
+  readonly score?: (logits: Float32Array, position: number) => void;
   readonly signal?: AbortSignal;
 }
 
@@ -62,11 +67,14 @@ interface Part {
   readonly last: number;
 }
 
+/** Of one part: what was drawn, or the logits [rows, V]. */
+type Result = Sampled | Float32Array | undefined;
+
 interface Step {
   readonly kind: "prefill" | "decode";
   readonly parts: readonly Part[];
   readonly rows: number;
-  readonly results: Promise<readonly (Sampled | undefined)[]>;
+  readonly results: Promise<readonly Result[]>;
   readonly submittedMs: number;
 }
 
@@ -195,7 +203,7 @@ export class Engine {
 
   #begin(sequence: Sequence): void {
     const { slot, sampling, request, reply } = sequence;
-    this.#runner.setSampling(slot, sampling, request.prompt, reply);
+    if (!request.score) this.#runner.setSampling(slot, sampling, request.prompt, reply);
     this.#reportPrefill(sequence, sequence.position);
   }
 
@@ -204,12 +212,17 @@ export class Engine {
     const parts = chunks.map(({ sequence, end }) => part(sequence, end - 1));
     const steps = chunks.map(({ sequence, end }): SequenceStep => {
       const { position, slot, blocks, tokens, request } = sequence;
-      const sample = end === tokens.length;
+      const sample = end === tokens.length && !request.score;
       const mask = sample ? this.#mask(sequence) : undefined;
       return { tokens: tokens.slice(position, end), position, slot, blocks, sample, mask, logits: request.logits };
     });
     const rows = steps.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    this.#push("prefill", parts, rows, this.#runner.prefill(steps));
+    this.#push(
+      "prefill",
+      parts,
+      rows,
+      chunks[0].sequence.request.score ? this.#scores(steps[0]) : this.#runner.prefill(steps),
+    );
     this.#batch = undefined;
     this.#counts.prompt += rows;
     for (const [i, { sequence, end }] of chunks.entries()) {
@@ -218,6 +231,10 @@ export class Engine {
       if (sequence.cuts.includes(end)) this.#states.keep(sequence, end);
     }
     return true;
+  }
+
+  async #scores(step: SequenceStep): Promise<Float32Array[]> {
+    return [(await this.#runner.score(step)).logits];
   }
 
   #submitDecode(decoding: readonly Sequence[]): boolean {
@@ -276,9 +293,9 @@ export class Engine {
 
   /** Waits for the oldest step and hands its results to whose they are. */
   async #settle({ kind, parts, rows, results, submittedMs }: Step): Promise<void> {
-    let sampled: readonly (Sampled | undefined)[];
+    let answers: readonly Result[];
     try {
-      sampled = await results;
+      answers = await results;
     } catch (error) {
       this.#inFlight.shift();
       this.#batch = undefined;
@@ -295,8 +312,9 @@ export class Engine {
     parts.forEach(({ sequence, epoch, last }, i) => {
       if (sequence.epoch !== epoch) return;
       if (kind === "decode") sequence.ahead--;
-      const result = sampled[i];
-      if (result) this.#accept(sequence, result, last);
+      const result = answers[i];
+      if (result instanceof Float32Array) this.#score(sequence, result, last);
+      else if (result) this.#accept(sequence, result, last);
       else if (kind === "prefill") this.#reportPrefill(sequence, last + 1);
       else invariant(sequence.isLeaving, `a reply ended unnoticed after ${last + 1} tokens`);
       if (sequence.isLeaving && sequence.ahead === 0 && sequence.status === "decode") {
@@ -324,6 +342,33 @@ export class Engine {
     this.#counts.reply++;
     sequence.events.push({ kind: "token", sampled });
     if (!isLast) return;
+    sequence.events.close();
+    this.#scheduler.remove(sequence, true);
+  }
+
+  /** Hands on the logits after the tokens up to `last`, but for those that were handed on before they were read again. */
+  #score(sequence: Sequence, logits: Float32Array, last: number): void {
+    if (!areFinite(logits)) {
+      this.#replay(sequence);
+      return;
+    }
+    const { vocabularySize: V } = this.#runner.limits;
+    const first = last + 1 - logits.length / V;
+    const { epoch } = sequence;
+    try {
+      for (let position = Math.max(first, sequence.scored); position <= last; position++) {
+        if (sequence.epoch !== epoch) return;
+        sequence.request.score!(logits.subarray((position - first) * V, (position - first + 1) * V), position);
+      }
+    } catch (error) {
+      this.#fail(sequence, error);
+      return;
+    }
+    if (sequence.epoch !== epoch) return;
+    sequence.scored = Math.max(sequence.scored, last + 1);
+    this.#reportPrefill(sequence, last + 1);
+    if (last + 1 < sequence.tokens.length) return;
+    this.#states.remember(sequence);
     sequence.events.close();
     this.#scheduler.remove(sequence, true);
   }
@@ -363,6 +408,11 @@ export class Engine {
     this.#batch = undefined;
     for (const sequence of [...this.#scheduler.running, ...this.#scheduler.waiting]) this.#fail(sequence, error);
   }
+}
+
+function areFinite(values: Float32Array): boolean {
+  for (const value of values) if (!Number.isFinite(value)) return false;
+  return true;
 }
 
 const part = (sequence: Sequence, last: number): Part => ({ sequence, epoch: sequence.epoch, last });

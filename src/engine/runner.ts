@@ -77,6 +77,13 @@ export interface RunnerLimits {
   readonly vocabularySize: number;
 }
 
+/** Bytes of logits that one step gives at most. */
+const SCORE_BYTES = 2 ** 24;
+
+/** Tokens of one step that gives the logits after each. */
+export const scoreTokens = ({ maxBatchTokens, vocabularySize }: RunnerLimits): number =>
+  Math.min(maxBatchTokens, Math.max(1, Math.floor(SCORE_BYTES / (4 * vocabularySize))));
+
 /**
  * Runs steps on a device. Whatever is called takes effect in the order of the calls, so a slot or a block can be given to
  * another sequence as soon as the last step of its old one has been submitted.
@@ -99,6 +106,8 @@ export interface Runner {
    * call may be made before that step is done. A row whose reply has ended changes nothing and gives undefined.
    */
   decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]>;
+  /** Reads tokens, at most `scoreTokens` of them, and gives the raw logits [tokens, V] after each. */
+  score(step: SequenceStep): Promise<{ readonly logits: Float32Array }>;
   /** Copies a slot's recurrent state. */
   copyState(from: number, to: number): void;
   /** Copies a KV block of every layer. */

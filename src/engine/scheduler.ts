@@ -1,5 +1,5 @@
 import { invariant, QueueFullError } from "../errors.ts";
-import type { RunnerLimits } from "./runner.ts";
+import { type RunnerLimits, scoreTokens } from "./runner.ts";
 import type { Sequence } from "./sequence.ts";
 import type { SequenceStates } from "./sequence-states.ts";
 
@@ -81,7 +81,11 @@ export class Scheduler {
     const candidates = this.prefilling;
     if (!this.#isOldestsTurn) candidates.sort((a, b) => a.unread - b.unread);
     const chunks: Chunk[] = [];
-    for (const sequence of candidates.slice(0, this.#limits.maxPrefillSequences)) {
+    // Steps that give all logits are of another kind, and of one sequence.
+    const isScored = candidates[0]?.request.score !== undefined;
+    if (isScored) room = Math.min(room, scoreTokens(this.#limits));
+    const alike = isScored ? candidates.slice(0, 1) : candidates.filter(({ request }) => !request.score);
+    for (const sequence of alike.slice(0, this.#limits.maxPrefillSequences)) {
       if (room === 0) break;
       const { position, cuts, tokens } = sequence;
       const stop = cuts.find((cut) => cut > position) ?? tokens.length;

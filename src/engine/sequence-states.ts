@@ -48,7 +48,8 @@ export class SequenceStates {
     if (this.#freeSlots.length === 0) return false;
     const { tokens } = sequence;
     const { snapshot, shared } = this.#tree.find(tokens);
-    const found = snapshot && this.#resume(sequence, snapshot, reserve);
+    // Logits are kept of no token.
+    const found = !sequence.request.score && snapshot && this.#resume(sequence, snapshot, reserve);
     if (!found && !this.#take(sequence, tokens.length + 1, reserve)) return false;
     sequence.slot = this.#freeSlots.pop()!;
     if (found) this.#runner.copyState(snapshot.slot, sequence.slot);
@@ -88,7 +89,7 @@ export class SequenceStates {
 
   /** Leaves the state of a sequence, all of whose draws were finite, behind, and frees what it owns. */
   end(sequence: Sequence): void {
-    this.keep(sequence, sequence.tokens.length - 1);
+    this.keep(sequence, sequence.finalLength);
     this.verify(sequence);
     this.drop(sequence);
   }

@@ -33,6 +33,8 @@ export class Sequence {
   /** Counts up when what is on its way no longer counts. */
   epoch = 0;
   hasReplayed = false;
+  /** Tokens whose logits have been handed on, where they are asked for. */
+  scored = 0;
 
   constructor(
     readonly request: EngineRequest,
@@ -54,6 +56,11 @@ export class Sequence {
   /** Tokens that no prefill has been submitted for. */
   get unread(): number {
     return this.tokens.length - this.position;
+  }
+
+  /** Tokens in the state once the reply is at its end: the last one drawn has not been read. */
+  get finalLength(): number {
+    return this.tokens.length - (this.request.score ? 0 : 1);
   }
 
   /** Whether the steps ahead may all find that the reply has ended. */

@@ -104,7 +104,7 @@ export class ReferenceRunner implements Runner {
   }
 
   /** Logits of all rows of a step, and with `trace` all that passes between layers. Reads the tokens into the state. */
-  score(step: SequenceStep, trace: boolean): Promise<Scores> {
+  score(step: SequenceStep, trace = false): Promise<Scores> {
     return this.#inOrder(async () => {
       const hidden: HostTensor[][] = [];
       const experts: HostTensor[][] = [];

@@ -1,5 +1,5 @@
 import type { MemoryPlan, Quantization } from "../api/types.ts";
-import type { RunnerLimits } from "../engine/runner.ts";
+import { type RunnerLimits, scoreTokens } from "../engine/runner.ts";
 import type { Device } from "../gpu/device.ts";
 import type { DeviceProfile } from "../gpu/profile.ts";
 import type { GpuBuffer } from "../gpu/resources.ts";
@@ -104,6 +104,12 @@ export function prefillSizes({ maxBatchTokens, maxPrefillSequences }: RunnerLimi
   const rows = [...[64].filter((rows) => rows < maxBatchTokens), maxBatchTokens];
   const sequences = [...new Set([1, maxPrefillSequences])];
   return sequences.flatMap((sequences) => rows.map((rows) => ({ rows, sequences })));
+}
+
+/** Sizes of the plans that give all rows' logits, which may take more memory than anything else does. */
+export function scoreSizes(limits: RunnerLimits): StepSize[] {
+  const sizes = [{ rows: scoreTokens(limits), sequences: 1 }, ...prefillSizes({ ...limits, maxPrefillSequences: 1 })];
+  return sizes.sort((a, b) => a.rows - b.rows);
 }
 
 /** Sizes of the plans that decode: powers of two. */

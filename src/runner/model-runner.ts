@@ -16,6 +16,7 @@ import {
   type RunnerOptions,
   type RunnerParts,
   runnerParts,
+  scoreSizes,
 } from "./memory-plan.ts";
 import { expertArena, pagedSources, withArena } from "./paged-experts.ts";
 import { Readback } from "./readback.ts";
@@ -202,17 +203,18 @@ export class ModelRunner implements Runner {
   }
 
   /** Logits of all rows of a step, and with `trace` all that passes between layers. Reads the tokens into the state. */
-  async score(step: SequenceStep, trace: boolean): Promise<Scores> {
-    const compiled = await this.#prepare(step, trace ? "trace" : "score");
-    const rows = step.tokens.length;
-    const wanted = [compiled.logits!, ...compiled.hidden, ...compiled.experts];
-    const bytes = await this.#run(compiled, wanted, rows);
-    const hiddenEnd = 1 + compiled.hidden.length;
-    return {
-      logits: new Float32Array(bytes[0]),
-      hidden: bytes.slice(1, hiddenEnd).map((b) => new Float32Array(b)),
-      experts: bytes.slice(hiddenEnd).map((b) => new Uint32Array(b)),
-    };
+  score(step: SequenceStep, trace = false): Promise<Scores> {
+    return this.#inOrder(this.#planFor(trace ? "trace" : "score", [step]), async (compiled) => {
+      this.#writeBatch([step]);
+      const wanted = [compiled.logits!, ...compiled.hidden, ...compiled.experts];
+      const bytes = await this.#run(compiled, wanted, step.tokens.length);
+      const hiddenEnd = 1 + compiled.hidden.length;
+      return {
+        logits: new Float32Array(bytes[0]),
+        hidden: bytes.slice(1, hiddenEnd).map((b) => new Float32Array(b)),
+        experts: bytes.slice(hiddenEnd).map((b) => new Uint32Array(b)),
+      };
+    });
   }
 
   /** The experts [rows, k] that each sparse layer chooses. Reads the tokens into the state. */
@@ -295,7 +297,8 @@ export class ModelRunner implements Runner {
   #planFor(kind: StepKind, steps: readonly SequenceStep[]): CompiledStep | Promise<CompiledStep> {
     const { limits } = this.#parts;
     const rows = steps.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    const size = prefillSizes(limits).find((size) => size.rows >= rows && size.sequences >= steps.length);
+    const sizes = kind === "score" ? scoreSizes(limits) : prefillSizes(limits);
+    const size = sizes.find((size) => size.rows >= rows && size.sequences >= steps.length);
     invariant(size, `a step of ${rows} tokens of ${steps.length} sequences, more than ${limits.maxBatchTokens}`);
     return this.#plan(kind, size);
   }

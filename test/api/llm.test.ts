@@ -132,6 +132,24 @@ describe("chat", () => {
   });
 });
 
+test("a text is scored as its tokens were when they were drawn", async () => {
+  const prompt = await llm.tokenize("The quick brown fox jumps over the lazy dog. ".repeat(6));
+  const events = await collect(llm.generate(prompt, { temperature: 0, maxTokens: 6, logprobs: 2, ignoreEos: true }));
+  const drawn = events.flatMap((e) => (e.kind === "text" ? (e.logprobs ?? []) : []));
+  const ids = [...prompt, ...drawn.map(({ id }) => id)];
+  const scored = await llm.score(ids, { logprobs: 2 });
+  expect(drawn.length).toBeGreaterThan(0);
+  expect(ids.length).toBeGreaterThan(64);
+  expect(scored.map(({ id }) => id)).toEqual(ids.slice(1));
+  for (const [i, { logprob, top }] of scored.slice(-drawn.length).entries()) {
+    expect(logprob).toBeCloseTo(drawn[i].logprob, 3);
+    expect(top.map(({ id }) => id)).toEqual(drawn[i].top.map(({ id }) => id));
+  }
+  // Nothing of it has to be read again.
+  const { usage } = await llm.generate(ids, { maxTokens: 1 }).finish();
+  expect(usage.cachedTokens).toBe(ids.length - 1);
+});
+
 describe("refused", () => {
   test.each([
     ["an empty prompt", () => llm.generate(""), InvalidRequestError],

@@ -283,6 +283,61 @@ describe("Engine", () => {
     expect(other.tokens).toEqual(expectedReply(free));
   });
 
+  it("gives the logits after each token of a prompt, beside replies, and leaves the state behind", async () => {
+    for (let seed = 0; seed < 10; seed++) {
+      const next = random(seed);
+      let steps = 0;
+      const runner = new FakeRunner({
+        ...{ maxSequences: 3, blocks: 26, slots: 8 },
+        trouble: () => (++steps % 9 === 4 && next() < 0.1 ? "nan" : undefined),
+      });
+      const engine = new Engine(runner);
+      const others = [1, 2, 3].map((i) => ({
+        prompt: tokensOf(9, i),
+        sampling: sampling({ stopIds: [], maxTokens: 30, seed }),
+      }));
+      const prompt = tokensOf(31, seed);
+      const best: number[] = [];
+      const scored: EngineRequest = {
+        prompt,
+        sampling: sampling(),
+        score: (logits, position) => {
+          expect(position).toBe(best.length);
+          best.push(logits.indexOf(1));
+        },
+      };
+      const [first, ...replies] = await Promise.all([scored, ...others].map((request) => collect(engine, request)));
+      expect(first).toEqual({ tokens: [], cached: 0 });
+      expect(best).toEqual(prompt.map((_, i) => new FakeModel(prompt.slice(0, i + 1)).next(sampling())));
+      expect(replies.map(({ tokens }) => tokens)).toEqual(others.map((request) => expectedReply(request)));
+      const after = { prompt: [...prompt, 5], sampling: sampling({ maxTokens: 3 }) };
+      const reply = await collect(engine, after);
+      expect(reply.tokens).toEqual(expectedReply(after));
+      await settled(engine);
+    }
+  });
+
+  it("has the state of what was scored, and stops where its caller does not want more", async () => {
+    const engine = new Engine(new FakeRunner({ maxSequences: 2, blocks: 40 }));
+    const prompt = tokensOf(31, 3);
+    await collect(engine, { prompt, sampling: sampling(), score: () => {} });
+    expect((await collect(engine, { prompt: [...prompt, 5], sampling: sampling({ maxTokens: 3 }) })).cached).toBe(31);
+    const failing = () => {
+      throw new Error("no score");
+    };
+    expect((await collect(engine, { prompt, sampling: sampling(), score: failing })).error).toMatchObject({
+      message: "no score",
+    });
+    for (const last of [7, 31]) {
+      const controller = new AbortController();
+      let count = 0;
+      const score = () => void (++count === last && controller.abort());
+      await collect(engine, { prompt, sampling: sampling(), score, signal: controller.signal });
+      expect(count).toBe(last);
+    }
+    await settled(engine);
+  });
+
   it("fails only the request whose mask fails, and asks for none once its caller has left", async () => {
     for (const draws of [0, 1, 5]) {
       const engine = new Engine(new FakeRunner({ maxSequences: 2, blocks: 40 }));

@@ -112,6 +112,28 @@ export class FakeRunner implements Runner {
     });
   }
 
+  /** Logits are all 0 but for the token that a greedy draw would give. */
+  score(step: SequenceStep): Promise<{ logits: Float32Array }> {
+    const { length } = step.tokens;
+    expect(length).toBeLessThanOrEqual(this.limits.maxBatchTokens);
+    const copy = { ...step, tokens: Array.from(step.tokens), blocks: Array.from(step.blocks) };
+    this.log.push({ kind: "prefill", rows: length, sequences: 1 });
+    return this.#later(async () => {
+      await this.#begin("prefill", [copy]);
+      const logits = new Float32Array(length * VOCABULARY);
+      copy.tokens.forEach((token, i) => {
+        const position = step.position + i;
+        this.#read({ ...copy, tokens: [token], position });
+        const state = this.#states[step.slot];
+        const fold = this.#fold(copy, position + 1);
+        const isSound = Number.isFinite(state) && Number.isFinite(fold);
+        logits[i * VOCABULARY + (isSound ? mix(state, fold) % VOCABULARY : 0)] = isSound ? 1 : Number.NaN;
+      });
+      this.#rows = [];
+      return { logits };
+    });
+  }
+
   copyState(from: number, to: number): void {
     void this.#later(() => {
       this.#states[to] = this.#states[from];
