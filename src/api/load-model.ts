@@ -4,6 +4,7 @@ import { CheckpointError, InvalidRequestError } from "../errors.ts";
 import { Device } from "../gpu/device.ts";
 import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
 import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
+import { overrideConfig } from "../models/qwen3-next/override-config.ts";
 import { countParameters, type ModelWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
 import { parseBudget, slotsWithin } from "../runner/expert-budget.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
@@ -63,7 +64,7 @@ async function load(
   options: LoadOptions,
   progress: Progress,
 ): Promise<LoadedModel> {
-  const config = parseConfig(checkpoint.config);
+  const config = parseConfig(overrideConfig(checkpoint.config, options.configOverrides ?? {}));
   const sources = bindWeights(config, checkpoint);
   const tokenizer = checkpoint.tokenizer && new Tokenizer(checkpoint.tokenizer, checkpoint.label);
   const template = new ChatTemplate(checkpoint.chatTemplate, checkpoint.label);
@@ -124,15 +125,16 @@ export function runnerOptions(
     quantization = "auto",
     maxContext,
     maxSequences,
+    maxBatchTokens,
     cacheTokens,
-  }: Pick<LoadOptions, "quantization" | "maxContext" | "maxSequences" | "cacheTokens">,
+  }: Pick<LoadOptions, "quantization" | "maxContext" | "maxSequences" | "maxBatchTokens" | "cacheTokens">,
   usableVocabulary = config.vocabularySize,
 ): Omit<RunnerOptions, "kvFormat"> {
   return {
     config,
     quantization,
     maxContext: contextLength(maxContext, config),
-    maxBatchTokens: BATCH_TOKENS,
+    maxBatchTokens: atLeastOne("maxBatchTokens", maxBatchTokens) ?? BATCH_TOKENS,
     maxSequences: atLeastOne("maxSequences", maxSequences),
     cacheTokens: atLeastOne("cacheTokens", cacheTokens),
     snapshots: Math.max(SNAPSHOTS, maxSequences ?? 1),
@@ -247,7 +249,7 @@ function contextLength(asked: number | undefined, { maxPositions }: ModelConfig)
   if (Number.isSafeInteger(asked) && asked >= 2 && asked <= maxPositions) return asked;
   throw new InvalidRequestError(
     "maxContext",
-    `${asked} is not a whole number from 2 to ${maxPositions}, the model's own limit.`,
+    `${asked} is not a whole number from 2 to ${maxPositions}, the model's own limit. YaRN, in configOverrides, stretches it.`,
   );
 }
 

@@ -273,6 +273,8 @@ export interface LoadOptions {
   readonly maxContext?: number;
   /** Replies written at once; others wait. Each takes its recurrent state of memory. Default 1. */
   readonly maxSequences?: number;
+  /** Tokens of one step that reads prompts. Larger steps read faster and make others wait longer. Default 512. */
+  readonly maxBatchTokens?: number;
   /** Tokens of all replies under way, and of what is kept of earlier ones. Default: one context. */
   readonly cacheTokens?: number;
   /** Replies that may wait, and tokens of their prompts; further ones fail with `QueueFullError`. Default: no limit. */
@@ -282,6 +284,11 @@ export interface LoadOptions {
    * does not fit is read when it is needed. Default: everything is held.
    */
   readonly memory?: string | number;
+  /**
+   * Fields of config.json to replace, such as `rope_parameters: { rope_type: "yarn", factor: 4,
+   * original_max_position_embeddings: 262144 }` for a longer context. Default: none.
+   */
+  readonly configOverrides?: Readonly<Record<string, unknown>>;
   readonly onProgress?: (progress: LoadProgress) => void;
   readonly signal?: AbortSignal;
 }

@@ -48,7 +48,7 @@ export function parseConfig(json: Json): ModelConfig {
     modelType,
     vocabularySize: count("vocab_size"),
     hiddenSize: count("hidden_size"),
-    maxPositions: count("max_position_embeddings"),
+    maxPositions: Math.max(count("max_position_embeddings"), stretchedPositions(rope)),
     normEps: field("rms_norm_eps", get("rms_norm_eps"), (value) => value > 0 && value < 1, "a small positive number"),
     layers: layerConfigs(text, count("num_hidden_layers"), experts),
     delta: {
@@ -76,6 +76,10 @@ export function parseConfig(json: Json): ModelConfig {
   checkSizes(config);
   return config;
 }
+
+/** How far YaRN stretches the context. */
+const stretchedPositions = ({ yarn }: RopeConfig): number =>
+  yarn ? Math.floor(yarn.factor * yarn.originalPositions) : 0;
 
 const COMMON: Json = {
   head_dim: 256,
