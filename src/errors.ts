@@ -123,6 +123,22 @@ export class WorkerError extends LLMError {
   override readonly name = "WorkerError";
 }
 
+/** The process that ran a request ended, in the midst of the reply or too often before it began. Ask again. */
+export class WorkerLostError extends LLMError {
+  override readonly name = "WorkerLostError";
+
+  constructor(
+    /** Where it ran. */
+    readonly worker: string,
+    /** Whether some of the reply had been given already. */
+    readonly hasBegun: boolean,
+    options?: ErrorOptions,
+  ) {
+    const what = hasBegun ? "ended in the midst of the reply" : "is not there";
+    super(`The process on ${worker} ${what}; it is started again. Ask again in a little while.`, options);
+  }
+}
+
 /** An assumption of our own was wrong; values belong in the message. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Error(`Sluice is at fault, please report this: ${message}`);

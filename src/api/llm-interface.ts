@@ -18,6 +18,21 @@ export interface Generation extends AsyncIterable<GenerationEvent> {
   finish(): Promise<Extract<GenerationEvent, { kind: "finish" }>>;
 }
 
+export interface ModelStats extends EngineStats {
+  /** Of each worker, where several run the model: then all else is their sum. */
+  readonly workers?: readonly WorkerStats[];
+}
+
+export interface WorkerStats {
+  /** Where it runs. */
+  readonly label: string;
+  readonly isLive: boolean;
+  /** Times that it was started again. */
+  readonly restarts: number;
+  /** Since it was started last; of one that is gone, what it said last. */
+  readonly stats: EngineStats;
+}
+
 /** A loaded language model. */
 export interface LanguageModel {
   readonly info: ModelInfo;
@@ -33,7 +48,7 @@ export interface LanguageModel {
   /** How likely each token of a text is after those before it; the first has no probability and is left out. */
   score(ids: readonly number[], params?: ScoreParams): Promise<ScoredToken[]>;
   /** How much is going on, and counts since the model was loaded. */
-  stats(): Promise<EngineStats>;
+  stats(): Promise<ModelStats>;
   /** Forget the state that is kept of earlier prompts. */
   clearCache(): Promise<void>;
   /** Free the device; replies under way end with an error. */

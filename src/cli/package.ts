@@ -10,6 +10,9 @@ export const packageVersion = (): string => JSON.parse(readFileSync(inPackage("p
 /** The folder of Sprout, the model that the package brings. */
 export const sproutFolder = (): string => inPackage("demo/public/models/sprout");
 
+/** The built program of a process that runs a model on one GPU. */
+export const workerScript = (): string => inPackage("dist/node/gpu-worker.js");
+
 /** The commit that is checked out, `-dirty` if files differ from it; undefined outside of a clone. */
 export function gitCommit(): string | undefined {
   if (!existsSync(inPackage(".git"))) return undefined;

@@ -1,15 +1,17 @@
 import { readFile } from "node:fs/promises";
 import { type Command, InvalidArgumentError } from "commander";
+import type { LoadOptions } from "../api/types.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import { type LanguageModel, LLM } from "../node.ts";
 import type { LLMServer } from "../server.ts";
+import { type GpuChoice, gpuOptions, loadOnGpus, wantedGpus } from "./gpus.ts";
 import { loadingLine } from "./loading-line.ts";
 import { cacheOption, type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
 import { packageVersion, sproutFolder } from "./package.ts";
 import { countText } from "./text.ts";
 
 /** What `sluice serve` was asked for; every spelling of an option ends as one of these. */
-export interface ServeOptions extends Omit<ModelOptions, "context"> {
+export interface ServeOptions extends Omit<ModelOptions, "context">, GpuChoice {
   readonly host: string;
   readonly port: number;
   readonly apiKey?: readonly string[];
@@ -55,13 +57,14 @@ export function addServe(program: Command): void {
     .option("--heartbeat <seconds>", "silence after which a stream gets a comment", number, 10)
     .option("--shutdown-timeout <seconds>", "how long replies under way may take after SIGTERM", number, 30)
     .option("--reference", "run on the CPU's plain loops: slow, exact, needs no GPU");
-  cacheOption(weightOptions(command))
+  gpuOptions(cacheOption(weightOptions(command)))
     .addHelpText(
       "after",
       `
 Examples:
   $ sluice serve
   $ sluice serve ./Qwen3-Next-80B-A3B-Instruct --port 8000 --max-model-len 32k --quantization q4
+  $ sluice serve ./model --gpus 0,1
   $ sluice serve ./model --host 0.0.0.0 --api-key-file keys.txt --served-model-name qwen3-next`,
     )
     .action(serve);
@@ -83,7 +86,7 @@ async function serve(model = sproutFolder(), options: ServeOptions): Promise<voi
     apiKeys: keys,
     allowedOrigins: options.allowedOrigins,
     maxBodyBytes: options.maxBodyMib * 2 ** 20,
-    maxRequests: options.maxNumSeqs + options.maxNumQueuedReqs,
+    maxRequests: options.maxNumSeqs * (wantedGpus(options)?.length ?? 1) + options.maxNumQueuedReqs,
     maxRequestsPerClient: options.maxRequestsPerKey,
     templateVariables: options.defaultChatTemplateKwargs,
     heartbeatMs: options.heartbeat * 1000,
@@ -119,7 +122,8 @@ async function serve(model = sproutFolder(), options: ServeOptions): Promise<voi
 
 async function loadModel(model: string, options: ServeOptions): Promise<LanguageModel> {
   const { adapter, dtype, precise, reference, quantization, maxModelLen, maxNumSeqs, maxNumQueuedTokens } = options;
-  const llm = await LLM.load(model, {
+  const gpus = wantedGpus(options);
+  const loadOptions: LoadOptions = {
     device: { adapter, dtype, precise, reference },
     quantization,
     maxContext: maxModelLen,
@@ -127,7 +131,8 @@ async function loadModel(model: string, options: ServeOptions): Promise<Language
     cacheTokens: options.kvCacheTokens ?? Math.min(4 * (maxModelLen ?? DEFAULT_CONTEXT), 2 ** 16),
     queue: { maxWaitingTokens: maxNumQueuedTokens },
     onProgress: loadingLine(),
-  });
+  };
+  const llm = await (gpus ? loadOnGpus(model, gpus, loadOptions) : LLM.load(model, loadOptions));
   const { info } = llm;
   console.error(`${info.label}: ${countText(info.parameters)} parameters; ${info.adapter.name}, ${info.adapter.dtype}`);
   return llm;

@@ -7,6 +7,7 @@ import {
   NumericalError,
   OutOfMemoryError,
   QueueFullError,
+  WorkerLostError,
 } from "../errors.ts";
 import { type FieldNames, fieldNames } from "./field-names.ts";
 
@@ -77,7 +78,8 @@ export function toHttpError(error: unknown, names: FieldNames = fieldNames()): H
     const text = message.startsWith(error.field) ? param + message.slice(error.field.length) : message;
     return new HttpError(text, { status: 400, code: "invalid_value", param }, options);
   }
-  if (error instanceof DeviceLostError || error instanceof OutOfMemoryError) {
+  const isGone = [DeviceLostError, OutOfMemoryError, WorkerLostError].some((kind) => error instanceof kind);
+  if (isGone) {
     return new HttpError(
       message,
       { status: 503, code: "device_unavailable", headers: { "Retry-After": "5" } },

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
-import type { LanguageModel } from "../api/llm-interface.ts";
+import type { LanguageModel, ModelStats } from "../api/llm-interface.ts";
 import type { Usage } from "../api/types.ts";
 
 /** What Prometheus reads, under vLLM's names, so that its dashboards, routers and scalers find what they look for. */
@@ -7,7 +7,7 @@ export class Metrics {
   readonly contentType = Registry.PROMETHEUS_CONTENT_TYPE;
   readonly #registry = new Registry();
   readonly #llm: LanguageModel;
-  readonly #labels: { model_name: string; engine: string };
+  readonly #labels: EngineLabels;
   readonly #waiting = this.#gauge("num_requests_waiting", "Replies that wait for their turn.");
   readonly #running = this.#gauge("num_requests_running", "Replies being read or written.");
   readonly #promptTokens = this.#counter("prompt_tokens_total", "Prompt tokens.");
@@ -23,6 +23,8 @@ export class Metrics {
     "max_num_seqs",
     "cache_tokens",
   ]);
+  readonly #workerUp = this.#gauge("worker_up", "Whether the process of a GPU answers.", ["worker"]);
+  readonly #workerRestarts = this.#counter("worker_restarts_total", "Times that it was started again.", ["worker"]);
   readonly #rejections = this.#counter("admission_rejections_total", "Requests turned away.", ["reason"]);
   readonly #success = this.#counter("request_success_total", "Replies that ended.", ["finished_reason"]);
   readonly #promptLength = this.#histogram("request_prompt_tokens", "Prompt tokens of a reply.", TOKENS);
@@ -96,23 +98,28 @@ export class Metrics {
 
   /** All of it, as Prometheus reads it; what the engine counts is asked for now. */
   async text(): Promise<string> {
-    const { blocks, cachedTokens, preempted, nanReplays } = await this.#llm.stats();
+    const stats = await this.#llm.stats();
     const { maxContext, maxSequences, cacheTokens } = this.#llm.info;
-    const labels = this.#labels;
     const facts = { max_model_len: maxContext, max_num_seqs: maxSequences, cache_tokens: cacheTokens };
-    this.#cacheConfig.set({ ...labels, ...facts, num_gpu_blocks: blocks.total }, 1);
-    this.#cacheUsage.set(labels, blocks.used / blocks.total);
-    const totals = [
-      [this.#cacheQueries, cachedTokens.queried],
-      [this.#cacheHits, cachedTokens.hit],
-      [this.#preemptions, preempted],
-      [this.#corrupted, nanReplays],
-    ] as const;
-    for (const [counter, total] of totals) {
-      counter.reset();
-      counter.inc(labels, total);
+    this.#cacheConfig.set({ ...this.#labels, ...facts, num_gpu_blocks: stats.blocks.total }, 1);
+    for (const counter of [this.#cacheQueries, this.#cacheHits, this.#preemptions, this.#corrupted]) counter.reset();
+    this.#workerRestarts.reset();
+    if (!stats.workers) this.#engine(stats, this.#labels);
+    for (const [i, worker] of (stats.workers ?? []).entries()) {
+      const labels = { ...this.#labels, engine: String(i) };
+      this.#engine(worker.stats, labels);
+      this.#workerUp.set({ ...labels, worker: worker.label }, Number(worker.isLive));
+      this.#workerRestarts.inc({ ...labels, worker: worker.label }, worker.restarts);
     }
     return this.#registry.metrics();
+  }
+
+  #engine({ blocks, cachedTokens, preempted, nanReplays }: ModelStats, labels: EngineLabels): void {
+    this.#cacheUsage.set(labels, blocks.used / blocks.total);
+    this.#cacheQueries.inc(labels, cachedTokens.queried);
+    this.#cacheHits.inc(labels, cachedTokens.hit);
+    this.#preemptions.inc(labels, preempted);
+    this.#corrupted.inc(labels, nanReplays);
   }
 
   #options(name: string, help: string, more: readonly string[] = []) {
@@ -139,6 +146,9 @@ export interface ReplyMetrics {
   /** Once; what comes later does not count. */
   ended(reason: string, usage?: Usage): void;
 }
+
+/** What is counted for the whole server has the number 0; what each worker counts, its own. */
+type EngineLabels = { readonly model_name: string; readonly engine: string };
 
 const SHORT_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5, 10];
 const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 20, 40, 80, 160, 640, 2560];

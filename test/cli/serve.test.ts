@@ -57,7 +57,26 @@ it("serves Sprout, and ends what is under way before it obeys SIGTERM", async ()
   expect(await ended(child)).toBe(0);
 });
 
+it("serves from two processes, and says which is which", async () => {
+  const args = ["-tp", "2", "--reference", "--max-model-len", "256", "--max-num-seqs", "1"];
+  const { child, match, said } = await start(args, /Sluice serves \S+ on (http:\S+)\/v1/);
+  expect(said()).toContain("Split: 2 whole models, a process each.");
+  expect(said()).toMatch(/worker 1, CPU reference: .* \(weights /);
+  const api = client(match[1]);
+  const ask = () => api.post("/v1/completions", { prompt: "Once", max_tokens: 3, temperature: 0, ignore_eos: true });
+  const replies = await Promise.all([ask(), ask()].map(async (reply) => (await (await reply).json()).choices[0].text));
+  expect(replies[0]).toBe(replies[1]);
+  const metrics = await (await api.get("/metrics")).text();
+  expect(metrics).toMatch(/vllm:worker_up\{.*engine="1",worker="worker 1, CPU reference"\} 1/);
+  expect(metrics).toMatch(/vllm:prefix_cache_queries_total\{.*engine="1"\} [1-9]/);
+  // As a terminal does for Ctrl-C: the processes of the GPUs live on until the server has ended.
+  child.kill("SIGINT");
+  expect(await ended(child)).toBe(0);
+});
+
 it.each([
+  { args: ["serve", "--gpus", "0;1"], code: 2, says: "such as 0,1" },
+  { args: ["serve", "--gpus", "1,1", "--reference"], code: 1, says: "named twice" },
   { args: ["serve", "nowhere"], code: 1, says: "nowhere: there is no such folder" },
   { args: ["serve", "--api-key-file", "nowhere.txt"], code: 1, says: "nowhere.txt cannot be read" },
   { args: ["serve", "--max-model-len", "many"], code: 2, says: "32k" },
