@@ -9,6 +9,7 @@ const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: st
   api: { uses: ["engine", "chat", "constraints", "tokenizer", "models", "weights", "runner", "paging", "gpu"] },
   server: { uses: ["api"] },
   runner: { uses: ["engine", "models", "paging", "ops", "kernels", "weights", "gpu"] },
+  workers: { uses: ["api"], knows: ["engine"] },
   paging: { uses: ["ops", "weights", "gpu"] },
   models: { uses: ["weights"], knows: ["ops"] },
   ops: { uses: ["kernels", "gpu", "weights"] },
