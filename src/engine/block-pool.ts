@@ -4,8 +4,14 @@ import { invariant } from "../errors.ts";
 export class BlockPool {
   readonly #holders: Uint32Array;
   readonly #free: number[];
+  readonly #onFree: (block: number) => void;
 
-  constructor(readonly total: number) {
+  /** `onFree` is told of blocks that nobody holds any more. */
+  constructor(
+    readonly total: number,
+    onFree: (block: number) => void = () => {},
+  ) {
+    this.#onFree = onFree;
     this.#holders = new Uint32Array(total);
     this.#free = Array.from({ length: total }, (_, i) => total - 1 - i);
   }
@@ -36,7 +42,9 @@ export class BlockPool {
   release(blocks: readonly number[]): void {
     for (const block of blocks) {
       invariant(this.#holders[block] > 0, `KV block ${block} is released twice`);
-      if (--this.#holders[block] === 0) this.#free.push(block);
+      if (--this.#holders[block] > 0) continue;
+      this.#free.push(block);
+      this.#onFree(block);
     }
   }
 }

@@ -1,4 +1,4 @@
-import type { PagingStats } from "../api/types.ts";
+import type { CompanionStats, PagingStats } from "../api/types.ts";
 import { ContextLengthError, InvalidRequestError, invariant, NumericalError } from "../errors.ts";
 import { Pace } from "./pace.ts";
 import type { DecodeRow, ResolvedSampling, Runner, Sampled, SequenceStep } from "./runner.ts";
@@ -44,6 +44,13 @@ export interface EngineStats {
   readonly blocks: { readonly used: number; readonly cached: number; readonly total: number };
   /** Recurrent states kept for later requests. */
   readonly snapshots: number;
+  /** States that left the device, where there is room for them: their bytes, and the tokens whose state came back so far. */
+  readonly host?: {
+    readonly bytes: number;
+    readonly maxBytes: number;
+    readonly copies: number;
+    readonly restoredTokens: number;
+  };
   /** Prompt tokens whose state was there, of all. */
   readonly cachedTokens: { readonly hit: number; readonly queried: number };
   readonly steps: { readonly prefill: number; readonly decode: number };
@@ -53,6 +60,8 @@ export interface EngineStats {
   readonly nanReplays: number;
   /** The cache of experts, where the device holds some of them at a time. */
   readonly paging?: PagingStats;
+  /** What was left to a companion. */
+  readonly companion?: CompanionStats;
 }
 
 /** Steps submitted before the first of them has answered, so that the device never waits for the host. */
@@ -95,11 +104,12 @@ export class Engine {
   #settledMs = 0;
   readonly #counts = { prefill: 0, decode: 0, prompt: 0, reply: 0, nanReplays: 0 };
 
-  constructor(runner: Runner, queue: Partial<QueueLimits> = {}) {
+  /** `hostBytes` of host memory take states that leave the device. */
+  constructor(runner: Runner, queue: Partial<QueueLimits> = {}, hostBytes = 0) {
     this.#runner = runner;
-    this.#states = new SequenceStates(runner);
-    this.#scheduler = new Scheduler(this.#states, runner.limits, { ...UNBOUNDED, ...queue });
     this.#pace = new Pace(runner.limits.maxBatchTokens);
+    this.#states = new SequenceStates(runner, hostBytes, (tokens) => this.#pace.readMs(tokens));
+    this.#scheduler = new Scheduler(this.#states, runner.limits, { ...UNBOUNDED, ...queue });
   }
 
   /**
@@ -135,11 +145,13 @@ export class Engine {
       preempted,
       blocks: this.#states.blocks,
       snapshots: this.#states.snapshots,
+      host: this.#states.host && { ...this.#states.host, restoredTokens: this.#states.restored },
       cachedTokens: { ...this.#states.cached },
       steps: { prefill, decode },
       tokens: { prompt, reply },
       nanReplays,
       paging: this.#runner.paging,
+      companion: this.#runner.companion,
     };
   }
 

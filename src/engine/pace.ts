@@ -40,6 +40,12 @@ export class Pace {
     return sizes.findLast((size) => this.#prefill(size) <= limit) ?? sizes[0];
   }
 
+  /** Milliseconds to read so many tokens of a prompt, at the best rate that was seen; 0 where none was. */
+  readMs(tokens: number): number {
+    const rates = [...this.#prefillMs].map(([rows, ms]) => ms / rows);
+    return rates.length > 0 ? tokens * Math.min(...rates) : 0;
+  }
+
   prefilled(rows: number, ms: number): void {
     this.#debtMs += ms;
     learn(this.#prefillMs, bucket(rows), ms);

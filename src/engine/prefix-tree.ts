@@ -1,4 +1,5 @@
 import type { BlockPool } from "./block-pool.ts";
+import type { HostCache, HostCopy } from "./host-cache.ts";
 
 /** A sequence's state after its first `length` tokens: it never changes, and is good for exactly these tokens. */
 export interface Snapshot {
@@ -12,6 +13,8 @@ export interface Snapshot {
 export interface Match {
   /** The longest that is a prefix and leaves at least one token to read. */
   readonly snapshot?: Snapshot;
+  /** The same of those that are on the host. */
+  readonly copy?: HostCopy;
   /** Tokens that some earlier prompt or reply has in common, whether a state is left of them or not. */
   readonly shared: number;
 }
@@ -22,6 +25,7 @@ interface Node {
   parent: Node | undefined;
   readonly children: Map<number, Node>;
   snapshot?: Snapshot;
+  copy?: HostCopy;
   usedAt: number;
 }
 
@@ -34,6 +38,7 @@ export class PrefixTree {
   readonly #blocks: BlockPool;
   readonly #maxTokens: number;
   readonly #freeSlots: number[];
+  readonly #hosts: HostCache | undefined;
   /** Nodes with a snapshot, the longest unused first. */
   readonly #kept = new Set<Node>();
   /** Snapshots that hold a block. */
@@ -45,11 +50,13 @@ export class PrefixTree {
   /**
    * @param slots for snapshots
    * @param maxTokens to remember, with or without a state
+   * @param hosts takes what has to make room
    */
-  constructor(blocks: BlockPool, slots: readonly number[], maxTokens: number) {
+  constructor(blocks: BlockPool, slots: readonly number[], maxTokens: number, hosts?: HostCache) {
     this.#blocks = blocks;
     this.#freeSlots = [...slots];
     this.#maxTokens = maxTokens;
+    this.#hosts = hosts;
   }
 
   get snapshots(): number {
@@ -65,15 +72,20 @@ export class PrefixTree {
 
   find(tokens: readonly number[]): Match {
     let snapshot: Snapshot | undefined;
+    let copy: HostCopy | undefined;
     const { path, shared } = this.#walk(tokens);
     for (const node of path) {
       node.usedAt = ++this.#clock;
+      if (node.copy && node.copy.length < tokens.length && this.#hosts!.isReady(node.copy)) {
+        copy = node.copy;
+        this.#hosts!.touch(copy);
+      }
       if (!node.snapshot || node.snapshot.length >= tokens.length) continue;
       snapshot = node.snapshot;
       this.#kept.delete(node);
       this.#kept.add(node);
     }
-    return { snapshot, shared };
+    return { snapshot, copy, shared };
   }
 
   /** Remembers tokens without a state. */
@@ -117,14 +129,22 @@ export class PrefixTree {
 
   /** Forgets all. */
   clear(): void {
-    for (const node of [...this.#kept]) this.#evict(node);
+    for (const node of [...this.#kept]) this.#remove(node);
+    this.#hosts?.clear();
     this.#root = newNode([], undefined);
     this.#tokens = 0;
   }
 
   #evict(node: Node | undefined): void {
-    const { snapshot } = node ?? {};
-    if (!node || !snapshot) return;
+    if (!node) return;
+    node.copy ??= this.#hosts?.save(node.snapshot!, () => {
+      node.copy = undefined;
+    });
+    this.#remove(node);
+  }
+
+  #remove(node: Node): void {
+    const snapshot = node.snapshot!;
     node.snapshot = undefined;
     this.#kept.delete(node);
     for (const block of snapshot.blocks) {
@@ -194,7 +214,7 @@ export class PrefixTree {
     const open = [root];
     for (let node = open.pop(); node; node = open.pop()) {
       open.push(...node.children.values());
-      if (node.children.size === 0 && !node.snapshot && node.parent) ends.push(node);
+      if (node.children.size === 0 && !node.snapshot && !node.copy && node.parent) ends.push(node);
     }
     return ends;
   }

@@ -1,4 +1,4 @@
-import type { PagingStats } from "../api/types.ts";
+import type { CompanionStats, PagingStats } from "../api/types.ts";
 
 /** What one step runs for one sequence. */
 export interface SequenceStep {
@@ -77,6 +77,23 @@ export interface RunnerLimits {
   readonly vocabularySize: number;
 }
 
+export type HostBytes = Uint8Array<ArrayBuffer>;
+
+/** Copies states between a device and the host. */
+export interface StateTransfer {
+  /** Of a slot's recurrent state. */
+  readonly slotBytes: number;
+  /** Of a KV block of every layer. */
+  readonly blockBytes: number;
+  /** Copies a slot's recurrent state and KV blocks to the host, as the calls before leave them. */
+  download(slot: number, blocks: readonly number[]): Promise<{ slot: HostBytes; blocks: readonly HostBytes[] }>;
+  /** Copies what was downloaded to a slot and to blocks. */
+  upload(
+    state: { readonly slot: number; readonly bytes: HostBytes },
+    blocks: readonly { readonly block: number; readonly bytes: HostBytes }[],
+  ): void;
+}
+
 /** Bytes of logits that one step gives at most. */
 const SCORE_BYTES = 2 ** 24;
 
@@ -94,6 +111,8 @@ export interface Runner {
   readonly isLost: boolean;
   /** What the cache of experts has done so far, where the device holds some of them at a time. */
   readonly paging?: PagingStats;
+  /** What was left to a companion, where there is one. */
+  readonly companion?: CompanionStats;
   /**
    * Sets how the sequence in a slot is sampled. `prompt` counts for the repetition penalty. `reply` is what has been drawn
    * already: counts, limits and random numbers go on after it.
@@ -112,5 +131,7 @@ export interface Runner {
   copyState(from: number, to: number): void;
   /** Copies a KV block of every layer. */
   copyBlock(from: number, to: number): void;
+  /** Where states can leave the device and come back. */
+  readonly transfer?: StateTransfer;
   dispose(): void;
 }

@@ -1,5 +1,6 @@
 import { BlockPool } from "./block-pool.ts";
-import { PrefixTree } from "./prefix-tree.ts";
+import { HostCache, type HostCopy } from "./host-cache.ts";
+import { PrefixTree, type Snapshot } from "./prefix-tree.ts";
 import type { Runner } from "./runner.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -8,6 +9,13 @@ const MIN_BRANCH = 16;
 
 /** Remembered tokens for each that the KV cache holds. */
 const TREE_SHARE = 8;
+
+/** Where a sequence goes on from. */
+interface Start {
+  readonly length: number;
+  /** Puts the recurrent state into a slot, and what is missing into its blocks. */
+  readonly fill: (slot: number) => void;
+}
 
 /**
  * Who owns which slot and which KV blocks, and what is kept of sequences that are gone. A block is written by the
@@ -20,14 +28,21 @@ export class SequenceStates {
   readonly #tree: PrefixTree;
   /** Tokens of prompts that states were found for, of all that were asked for. */
   readonly cached = { hit: 0, queried: 0 };
+  /** Tokens whose states came back from the host. */
+  restored = 0;
+  readonly #hosts: HostCache | undefined;
+  readonly #readMs: (tokens: number) => number;
 
-  constructor(runner: Runner) {
+  /** `hostBytes` of host memory take states that leave the device; `readMs` says how long it takes to read so many tokens. */
+  constructor(runner: Runner, hostBytes: number, readMs: (tokens: number) => number) {
     this.#runner = runner;
+    this.#readMs = readMs;
     const { maxSequences, slots, blocks, blockTokens } = runner.limits;
     this.#freeSlots = Array.from({ length: maxSequences }, (_, i) => maxSequences - 1 - i);
-    this.#pool = new BlockPool(blocks);
+    if (runner.transfer && hostBytes > 0) this.#hosts = new HostCache(runner.transfer, blockTokens, hostBytes);
+    this.#pool = new BlockPool(blocks, (block) => this.#hosts?.forget(block));
     const forSnapshots = Array.from({ length: slots - maxSequences }, (_, i) => maxSequences + i);
-    this.#tree = new PrefixTree(this.#pool, forSnapshots, TREE_SHARE * blocks * blockTokens);
+    this.#tree = new PrefixTree(this.#pool, forSnapshots, TREE_SHARE * blocks * blockTokens, this.#hosts);
   }
 
   get blocks(): { readonly used: number; readonly cached: number; readonly total: number } {
@@ -40,6 +55,10 @@ export class SequenceStates {
     return this.#tree.snapshots;
   }
 
+  get host(): { readonly bytes: number; readonly maxBytes: number; readonly copies: number } | undefined {
+    return this.#hosts && { bytes: this.#hosts.bytes, maxBytes: this.#hosts.maxBytes, copies: this.#hosts.copies };
+  }
+
   /**
    * Gives a sequence a slot, blocks for all its tokens and one more, and the longest state that is there for a prefix of
    * them. False where there is no room, or where fewer than `reserve` blocks would be left.
@@ -47,13 +66,17 @@ export class SequenceStates {
   begin(sequence: Sequence, reserve: number): boolean {
     if (this.#freeSlots.length === 0) return false;
     const { tokens } = sequence;
-    const { snapshot, shared } = this.#tree.find(tokens);
+    const { shared, ...found } = this.#tree.find(tokens);
     // Logits are kept of no token.
-    const found = !sequence.request.score && snapshot && this.#resume(sequence, snapshot, reserve);
-    if (!found && !this.#take(sequence, tokens.length + 1, reserve)) return false;
+    const { snapshot, copy } = sequence.request.score ? {} : found;
+    const start =
+      (copy && this.#restore(sequence, copy, snapshot, reserve)) ??
+      (snapshot && this.#resume(sequence, snapshot, reserve)) ??
+      this.#begin(sequence, reserve);
+    if (!start) return false;
     sequence.slot = this.#freeSlots.pop()!;
-    if (found) this.#runner.copyState(snapshot.slot, sequence.slot);
-    sequence.position = found ? snapshot.length : 0;
+    sequence.position = start.length;
+    start.fill(sequence.slot);
     sequence.cached = Math.min(sequence.position, sequence.promptLength);
     sequence.cuts = this.#cuts(sequence, shared);
     this.cached.hit += sequence.cached;
@@ -113,20 +136,49 @@ export class SequenceStates {
     return Math.ceil(tokens / this.#runner.limits.blockTokens);
   }
 
-  /** Shares the blocks of a snapshot. */
-  #resume(
-    sequence: Sequence,
-    { length, blocks }: { length: number; blocks: readonly number[] },
-    reserve: number,
-  ): boolean {
-    const whole = Math.floor(length / this.#runner.limits.blockTokens);
+  /** From nothing: a slot needs no clearing. */
+  #begin(sequence: Sequence, reserve: number): Start | undefined {
+    return this.#share(sequence, [], reserve) ? { length: 0, fill: () => {} } : undefined;
+  }
+
+  /** From a snapshot, whose blocks are shared; the last is copied where it is not whole. */
+  #resume(sequence: Sequence, { length, blocks, slot }: Snapshot, reserve: number): Start | undefined {
+    const whole = this.#wholeBlocks(length);
+    // The last must not be evicted meanwhile.
     this.#pool.hold(blocks);
-    sequence.blocks = blocks.slice(0, whole);
-    const isEnough = this.#take(sequence, sequence.tokens.length + 1, reserve);
+    const isEnough = this.#share(sequence, blocks.slice(0, whole), reserve);
     if (isEnough && whole < blocks.length) this.#runner.copyBlock(blocks[whole], sequence.blocks[whole]);
-    this.#pool.release(isEnough ? blocks.slice(whole) : blocks);
-    if (!isEnough) sequence.blocks = [];
-    return isEnough;
+    this.#pool.release(blocks);
+    return isEnough ? { length, fill: (to) => this.#runner.copyState(slot, to) } : undefined;
+  }
+
+  /** From a copy on the host, and the whole blocks of a snapshot, where that is faster than to go on from the snapshot. */
+  #restore(sequence: Sequence, copy: HostCopy, snapshot: Snapshot | undefined, reserve: number): Start | undefined {
+    const { length, blocks } = snapshot ?? { length: 0, blocks: [] };
+    const whole = this.#wholeBlocks(length);
+    const hosts = this.#hosts!;
+    if (copy.length <= length || hosts.loadMs(copy, whole) >= this.#readMs(copy.length - length)) return undefined;
+    if (!this.#share(sequence, blocks.slice(0, whole), reserve)) return undefined;
+    const fill = (to: number) => {
+      hosts.load(copy, to, sequence.blocks, whole);
+      this.restored += copy.length - length;
+      this.keep(sequence, copy.length);
+    };
+    return { length: copy.length, fill };
+  }
+
+  /** Shares blocks, and takes those that are still missing. */
+  #share(sequence: Sequence, blocks: readonly number[], reserve: number): boolean {
+    this.#pool.hold(blocks);
+    sequence.blocks = [...blocks];
+    if (this.#take(sequence, sequence.tokens.length + 1, reserve)) return true;
+    this.#pool.release(blocks);
+    sequence.blocks = [];
+    return false;
+  }
+
+  #wholeBlocks(tokens: number): number {
+    return Math.floor(tokens / this.#runner.limits.blockTokens);
   }
 
   #take(sequence: Sequence, tokens: number, reserve: number): boolean {

@@ -1,5 +1,13 @@
 import type { MemoryPlan, PagingStats, Quantization } from "../api/types.ts";
-import type { DecodeRow, ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } from "../engine/runner.ts";
+import type {
+  DecodeRow,
+  ResolvedSampling,
+  Runner,
+  RunnerLimits,
+  Sampled,
+  SequenceStep,
+  StateTransfer,
+} from "../engine/runner.ts";
 import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
@@ -22,6 +30,7 @@ import { expertArena, pagedSources, withArena } from "./paged-experts.ts";
 import { Readback } from "./readback.ts";
 import { type RecordedStep, recordStep, type StepKind, type StepSize } from "./record-step.ts";
 import { Sampler } from "./sampler.ts";
+import { StateCopies } from "./state-copies.ts";
 
 export interface LoadRunnerOptions extends RunnerOptions {
   readonly device: Device;
@@ -64,6 +73,8 @@ export class ModelRunner implements Runner {
   /** Set where the device holds some of the experts at a time. */
   readonly #pager: ExpertPager | undefined;
   readonly #onDispose: (() => void) | undefined;
+  readonly #copies: StateCopies;
+  readonly transfer: StateTransfer;
   /** Slots of the batch that the next decode step can go on from. */
   #slots: readonly number[] = [];
   /** Set while a plan is being compiled: ends when all calls made so far have been submitted. */
@@ -82,6 +93,14 @@ export class ModelRunner implements Runner {
     this.#weights = loaded.weights;
     this.#parts = loaded.parts;
     this.#pager = loaded.pager;
+    const copies = new StateCopies(device, loaded.parts);
+    this.#copies = copies;
+    this.transfer = {
+      slotBytes: copies.slotBytes,
+      blockBytes: copies.blockBytes,
+      download: (slot, blocks) => this.#inOrder(undefined, () => this.#settled(copies.download(slot, blocks))),
+      upload: (state, blocks) => this.#now(() => copies.upload(state, blocks)),
+    };
     this.memory = loaded.memory;
     this.weightBytes = loaded.weightBytes;
     this.#results = new Readback(device.gpu, loaded.parts.sampler.results.sizeBytes);
@@ -231,37 +250,11 @@ export class ModelRunner implements Runner {
   }
 
   copyState(from: number, to: number): void {
-    const { states, limits } = this.#parts;
-    const live = limits.maxSequences;
-    this.#copy((encoder) => {
-      for (const state of states) {
-        if (state.kind === "kv") continue;
-        for (const part of ["conv", "delta"] as const) {
-          const slotBytes = state[part].sizeBytes / live;
-          const at = (slot: number) =>
-            slot < live
-              ? ([state[part].gpu!, slot * slotBytes] as const)
-              : ([state.snapshots[part].gpu!, (slot - live) * slotBytes] as const);
-          encoder.copyBufferToBuffer(...at(from), ...at(to), slotBytes);
-        }
-      }
-    });
+    this.#now(() => this.#copies.copyState(from, to));
   }
 
   copyBlock(from: number, to: number): void {
-    const { states, limits, spareBlock } = this.#parts;
-    const caches = states.flatMap((state) => (state.kind === "kv" ? [state.keys, state.values] : []));
-    this.#copy((encoder) => {
-      for (const isComing of [false, true]) {
-        let at = 0;
-        for (const { gpu, sizeBytes } of caches) {
-          const bytes = sizeBytes / limits.blocks;
-          if (isComing) encoder.copyBufferToBuffer(spareBlock.gpu!, at, gpu!, to * bytes, bytes);
-          else encoder.copyBufferToBuffer(gpu!, from * bytes, spareBlock.gpu!, at, bytes);
-          at += bytes;
-        }
-      }
-    });
+    this.#now(() => this.#copies.copyBlock(from, to));
   }
 
   /** Bytes that are allocated now, which `memory` foretold. */
@@ -357,14 +350,6 @@ export class ModelRunner implements Runner {
     if (!this.#delayed) action();
     // A device that is lost meanwhile fails the steps.
     else this.#inOrder(undefined, async () => action()).catch(() => {});
-  }
-
-  #copy(record: (encoder: GPUCommandEncoder) => void): void {
-    this.#now(() => {
-      const encoder = this.#device.gpu.createCommandEncoder({ label: "copy state" });
-      record(encoder);
-      this.#device.queue.submit([encoder.finish()]);
-    });
   }
 
   /**

@@ -58,6 +58,7 @@ async function settled(engine: Engine): Promise<void> {
   expect(engine.stats()).toMatchObject({ running: 0, waiting: 0, blocks: { used: 0 } });
   engine.clearCache();
   expect(engine.stats()).toMatchObject({ snapshots: 0, blocks: { used: 0, cached: 0 } });
+  expect(engine.stats().host?.bytes ?? 0).toBe(0);
 }
 
 describe("Engine", () => {
@@ -93,16 +94,20 @@ describe("Engine", () => {
     ["in need of blocks", { maxSequences: 8, blocks: 24 }, {}],
     ["without anything kept", { maxSequences: 4, slots: 4, blocks: 50 }, {}],
     ["with steps that fail", { maxSequences: 4, blocks: 60 }, { fails: true }],
+    ["with states on the host", { maxSequences: 2, blocks: 30 }, { hostBytes: 4000 }],
+    ["with states on the host, and steps that fail", { maxSequences: 3, blocks: 40 }, { hostBytes: 1500, fails: true }],
   ] as const)("gives what a fresh state would: %s", async (_, options, trouble) => {
-    const sum = { hit: 0, preempted: 0, largest: 0 };
+    const sum = { hit: 0, preempted: 0, largest: 0, restored: 0 };
     for (let seed = 0; seed < 12; seed++) {
       const { stats, runner } = await manyRequests(seed, options, trouble);
       sum.hit += stats.cachedTokens.hit;
       sum.preempted += stats.preempted;
+      sum.restored += stats.host?.restoredTokens ?? 0;
       sum.largest = Math.max(sum.largest, runner.largestBatch);
     }
     // Else the runs above would show nothing.
     expect(sum.hit).toBeGreaterThan("slots" in options ? -1 : 400);
+    if ("hostBytes" in trouble) expect(sum.restored).toBeGreaterThan(20);
     expect(sum.largest).toBeGreaterThanOrEqual(Math.min(3, options.maxSequences));
   });
 
@@ -213,6 +218,37 @@ describe("Engine", () => {
       cached.push(reply.cached);
     }
     expect(cached).toEqual([0, 0, 22, 22]);
+  });
+
+  it("brings back states that left the device, where that is faster than to read the tokens again", async () => {
+    for (const copyMs of [0, 30]) {
+      const wait = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+      const runner = new FakeRunner({ slots: 3, blocks: 60, delay: () => wait(2) });
+      const { download } = runner.transfer;
+      Object.assign(runner.transfer, {
+        download: async (...args: Parameters<typeof download>) => {
+          const arrived = await download(...args);
+          await wait(copyMs);
+          return arrived;
+        },
+      });
+      const engine = new Engine(runner, {}, 10_000);
+      const chats = [1, 2, 3].map((i) => ({
+        prompt: [...tokensOf(30, i), 1, 2],
+        boundaries: [30],
+        sampling: sampling({ maxTokens: 2, stopIds: [] }),
+      }));
+      for (const request of chats) await collect(engine, request);
+      await wait(copyMs + 20);
+      const again = await collect(engine, { ...chats[0], prompt: [...chats[0].prompt.slice(0, 30), 7, 8, 9] });
+      expect(again.tokens).toEqual(expectedReply({ ...chats[0], prompt: [...chats[0].prompt.slice(0, 30), 7, 8, 9] }));
+      expect(again.cached).toBe(copyMs === 0 ? 30 : 0);
+      const { host } = engine.stats();
+      expect(host).toMatchObject({ restoredTokens: again.cached, maxBytes: 10_000 });
+      // Prefixes of each other share their whole blocks.
+      expect(host!.bytes).toBeLessThan(host!.copies * (8 + 8 * 32));
+      await settled(engine);
+    }
   });
 
   it("does not keep what follows the boundary", async () => {
@@ -492,7 +528,11 @@ async function settledRunner(runner: FakeRunner): Promise<void> {
 }
 
 /** Requests of a few conversations that are gone on with, edited, aborted, left, and met by errors. */
-async function manyRequests(seed: number, options: FakeRunnerOptions, { fails = false }: { fails?: boolean } = {}) {
+async function manyRequests(
+  seed: number,
+  options: FakeRunnerOptions,
+  { fails = false, hostBytes = 0 }: { fails?: boolean; hostBytes?: number } = {},
+) {
   const next = random(seed);
   const below = (n: number) => Math.floor(next() * n);
   const runner = new FakeRunner({
@@ -507,7 +547,7 @@ async function manyRequests(seed: number, options: FakeRunnerOptions, { fails = 
       return fails && next() < 0.01 ? "nan" : undefined;
     },
   });
-  const engine = new Engine(runner);
+  const engine = new Engine(runner, {}, hostBytes);
   const conversations: number[][] = [[]];
 
   const request = async () => {
@@ -535,6 +575,7 @@ async function manyRequests(seed: number, options: FakeRunnerOptions, { fails = 
   for (let round = 0; round < 12; round++) await Promise.all(Array.from({ length: 1 + below(width) }, request));
   await settledRunner(runner);
   const stats = engine.stats();
+  expect(stats.host?.bytes ?? 0).toBeLessThanOrEqual(hostBytes);
   await settled(engine);
   return { stats, runner };
 }

@@ -1,5 +1,12 @@
 import { expect } from "vitest";
-import type { DecodeRow, ResolvedSampling, Runner, Sampled, SequenceStep } from "../../src/engine/runner.ts";
+import type {
+  DecodeRow,
+  ResolvedSampling,
+  Runner,
+  Sampled,
+  SequenceStep,
+  StateTransfer,
+} from "../../src/engine/runner.ts";
 
 export interface FakeRunnerOptions {
   /** Called before every step; throws or gives "nan" to make it fail. */
@@ -146,6 +153,29 @@ export class FakeRunner implements Runner {
     });
   }
 
+  readonly transfer: StateTransfer = {
+    slotBytes: 8,
+    blockBytes: 8 * BLOCK_TOKENS,
+    download: (slot, blocks) => {
+      const wanted = [...blocks];
+      return this.#later(() => ({
+        slot: bytesOf([this.#states[slot]]),
+        blocks: wanted.map((block) => bytesOf(this.#kv.slice(block * BLOCK_TOKENS, (block + 1) * BLOCK_TOKENS))),
+      }));
+    },
+    upload: (state, blocks) => {
+      const coming = [...blocks];
+      void this.#later(() => {
+        [this.#states[state.slot]] = new Float64Array(state.bytes.buffer);
+        for (const { block, bytes } of coming) {
+          new Float64Array(bytes.buffer).forEach((value, i) => {
+            this.#kv[block * BLOCK_TOKENS + i] = value;
+          });
+        }
+      });
+    },
+  };
+
   dispose(): void {}
 
   /** Lets time pass, and trouble come. */
@@ -259,6 +289,8 @@ function drawOne(state: number, fold: number, { sampling, drawn, counts, mask }:
   while (mask && ((mask[token >> 5] >>> (token & 31)) & 1) === 0) token = (token + 1) % VOCABULARY;
   return token;
 }
+
+const bytesOf = (values: readonly number[]) => new Uint8Array(Float64Array.from(values).buffer);
 
 const countsOf = (reply: readonly number[]): number => reply.reduce((sum, token) => sum + mix(5, token), 0);
 
