@@ -81,13 +81,21 @@ async function load(
     () => void checkpoint.close(),
   );
   try {
-    const info = { ...describe(checkpoint, config, sources, started), sampling };
+    const { cacheHostBytes } = options;
+    const info = { ...describe(checkpoint, config, sources, started), cacheHostBytes, sampling };
     progress.report("ready");
     const { stopIds } = defaults;
     const { vocabularySize } = config;
     const grammars =
       tokenizer && stopIds.length > 0 ? new GrammarEngine(tokenizer, { vocabularySize, stopIds }) : undefined;
-    return { engine: new Engine(started.runner, options.queue), tokenizer, template, grammars, defaults, info };
+    return {
+      engine: new Engine(started.runner, options.queue, options.cacheHostBytes),
+      tokenizer,
+      template,
+      grammars,
+      defaults,
+      info,
+    };
   } catch (error) {
     started.runner.dispose();
     throw error;
@@ -226,6 +234,7 @@ function describe(
 
 function checkOptions({
   memory,
+  cacheHostBytes,
   quantization = "auto",
   store = "auto",
   device: { dtype = "auto" } = {},
@@ -236,6 +245,9 @@ function checkOptions({
   oneOf("quantization", quantization, ["auto", "f32", "f16", "bf16", "q8", "q4a", "q4"]);
   oneOf("device.dtype", dtype, ["auto", "f32", "f16"]);
   if (memory !== undefined) parseBudget(memory);
+  if (cacheHostBytes !== undefined && !(Number.isFinite(cacheHostBytes) && cacheHostBytes >= 0)) {
+    throw new InvalidRequestError("cacheHostBytes", `${cacheHostBytes} is no number of bytes.`);
+  }
   oneOf("store", store, ["auto", "none", "indexeddb", "opfs", "files", "memory"]);
 }
 

@@ -277,6 +277,8 @@ export interface LoadOptions {
   readonly maxBatchTokens?: number;
   /** Tokens of all replies under way, and of what is kept of earlier ones. Default: one context. */
   readonly cacheTokens?: number;
+  /** Bytes of host memory for states of earlier requests that the device has no room for. Default 0. */
+  readonly cacheHostBytes?: number;
   /** Replies that may wait, and tokens of their prompts; further ones fail with `QueueFullError`. Default: no limit. */
   readonly queue?: { readonly maxWaiting?: number; readonly maxWaitingTokens?: number };
   /**
@@ -385,6 +387,8 @@ export interface ModelInfo {
   readonly maxSequences: number;
   /** Tokens that the KV cache holds. */
   readonly cacheTokens: number;
+  /** Bytes of host memory that states of earlier requests may take, where there is such room. */
+  readonly cacheHostBytes?: number;
   /** Tokens of the longest step. */
   readonly maxBatchTokens: number;
   readonly vocabulary: number;

@@ -18,6 +18,7 @@ import { bytesText, countText, table } from "./text.ts";
 interface InspectOptions extends Omit<ModelOptions, "reference"> {
   readonly sequences: number;
   readonly cacheTokens?: number;
+  readonly cacheHostGib?: number;
   readonly json?: boolean;
   /** MB/s */
   readonly storeSpeed?: number;
@@ -35,6 +36,7 @@ export function addInspect(program: Command): void {
     )
     .option("--sequences <count>", "replies that are written at once", wholeNumber(1), 1)
     .option("--cache-tokens <count>", "tokens that the KV cache holds (default: one context)", wholeNumber(1))
+    .option("--cache-host-gib <size>", "host memory for states of earlier requests", number)
     .option("--store-speed <MB/s>", "how fast experts can be read, to foretell tokens per second with --memory", number)
     .option("--json", "one JSON object")
     .addHelpText(
@@ -114,6 +116,7 @@ async function inspectModel(model: OpenedModel, options: InspectOptions) {
         allowed: Math.min(profile.maxBindingBytes, profile.maxBufferBytes),
       },
       memory: memoryPlan(sources, profile, runner),
+      cacheHostBytes: (options.cacheHostGib ?? 0) * 2 ** 30,
       paging: pagingPlan(sources, runner, { bytesPerSecond: options.storeSpeed && options.storeSpeed * 1e6 }),
     },
   };
@@ -180,6 +183,7 @@ function reportText({ layers, experts, parameters, tensors, plan, ...model }: Re
       ["scratch", "", bytesText(memory.scratch)],
       ["other", "", bytesText(memory.other)],
       ["total", "", bytesText(memory.total)],
+      ...(plan.cacheHostBytes > 0 ? [["on the host, at most", "", bytesText(plan.cacheHostBytes)]] : []),
     ]),
     "",
     `A token reads ${bytesText(plan.bytesPerToken)} of weights. The largest buffer is ${largestBuffer.weight}, ${bytesText(largestBuffer.bytes)}` +

@@ -110,6 +110,40 @@ describe("decode", () => {
   });
 });
 
+describe("host memory", () => {
+  test("takes states that leave the device, and gives them back bit by bit", async () => {
+    const folder = fixtureFolder("qwen3-next-tiny");
+    const options = { maxContext: 256, cacheTokens: 384, maxBatchTokens: 64 };
+    const [runner, other] = [await openGpuModel(folder, options), await openGpuModel(folder, options)];
+    const engine = new Engine(runner, {}, 2 ** 26);
+    const reference = new Engine(other);
+    const ask = async (engine: Engine, prompt: readonly number[]) => {
+      const logits: number[] = [];
+      let cached = 0;
+      const request = { prompt, sampling: { ...GREEDY, maxTokens: 3 }, logits: true };
+      for await (const event of engine.generate(request)) {
+        if (event.kind === "token") logits.push(...event.sampled.logits!);
+        else cached = event.cached;
+      }
+      return { logits, cached };
+    };
+    const prompts = [1, 2, 3].map((s) => Array.from({ length: 150 }, (_, i) => 3 + ((i * 31 + 17 * s) % 200)));
+    for (const prompt of prompts) await ask(engine, prompt);
+    while (engine.stats().host!.copies < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const longer = [...prompts[0], 7, 8, 9];
+    const back = await ask(engine, longer);
+    expect(back.cached).toBe(128);
+    expect(engine.stats().host!.restoredTokens).toBe(128);
+    // The reference reads it in the same steps.
+    await ask(reference, prompts[0]);
+    const kept = await ask(reference, longer);
+    expect(back.logits.slice(0, 50)).toEqual(kept.logits.slice(0, 50));
+    engine.dispose();
+    reference.dispose();
+  });
+});
+
 describe.each([...FIXTURES.map(fixtureFolder), "demo/public/models/sprout"])("memory of %s", (folder) => {
   test("is what the plan says, and is freed", async () => {
     const census = new Census();
