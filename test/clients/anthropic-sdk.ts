@@ -1,6 +1,6 @@
 import Anthropic from "@anthropic-ai/sdk";
 import { describe, expect, it } from "vitest";
-import { answer, capital, KEY, question, weather, weatherTools } from "./asked.ts";
+import { answer, capital, KEY, question, weather, weatherThere, weatherTools } from "./asked.ts";
 
 /** Anthropic's own client. */
 export function anthropicSdk(url: () => string): void {
@@ -26,7 +26,7 @@ export function anthropicSdk(url: () => string): void {
         .finalMessage();
       const use = first.content.find((block) => block.type === "tool_use")!;
       expect([first.stop_reason, use.name, use.input]).toEqual(["tool_use", "get_weather", { city: "Lisbon" }]);
-      const result = { type: "tool_result", tool_use_id: use.id, content: `{"condition": "${answer}"}` } as const;
+      const result = { type: "tool_result", tool_use_id: use.id, content: weatherThere } as const;
       const last = await client().messages.create({
         ...greedy,
         tools,

@@ -22,30 +22,39 @@ const KINDS = [
 
 export interface CheckedFetch {
   readonly fetch: typeof fetch;
-  /** Fails where a reply, or an event of a stream, was not as OpenAI writes it; gives how many were read. */
-  settle(): Promise<number>;
+  /** How many replies and events of streams were read. Fails where one was not as OpenAI writes it. */
+  count(): number;
 }
 
 /** `fetch` for clients, which reads along. */
 export function checkedFetch(): CheckedFetch {
-  const pending: Promise<number>[] = [];
+  let count = 0;
+  const errors: unknown[] = [];
   return {
     async fetch(input, init) {
       const reply = await fetch(input, init);
       const url = typeof input === "string" ? input : input instanceof URL ? input.href : input.url;
-      const copy = reply.clone();
-      const check = copy.text().then(
-        (text) => checkText(url, reply, text),
-        // The client has left.
-        () => 0,
-      );
-      check.catch(() => {});
-      pending.push(check);
-      return reply;
+      let text = "";
+      const decoder = new TextDecoder();
+      // Not a tee, whose one branch would keep the reply when the client leaves the other.
+      const along = new TransformStream<Uint8Array, Uint8Array>({
+        transform(chunk, controller) {
+          text += decoder.decode(chunk, { stream: true });
+          controller.enqueue(chunk);
+        },
+        flush() {
+          try {
+            count += checkText(url, reply, text);
+          } catch (error) {
+            errors.push(error);
+          }
+        },
+      });
+      return new Response(reply.body!.pipeThrough(along), reply);
     },
-    async settle() {
-      const counts = await Promise.all(pending.splice(0));
-      return counts.reduce((sum, count) => sum + count, 0);
+    count() {
+      if (errors.length > 0) throw errors[0];
+      return count;
     },
   };
 }

@@ -2,7 +2,7 @@ import OpenAI from "openai";
 import { zodFunction, zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
-import { answer, capital, KEY, question, thought, weather, weatherTools } from "./asked.ts";
+import { answer, capital, KEY, question, thought, weather, weatherThere, weatherTools } from "./asked.ts";
 import { checkedFetch } from "./checked-fetch.ts";
 
 /** OpenAI's own client, with its defaults but for retries. */
@@ -73,9 +73,9 @@ export function openaiNode(url: () => string): void {
         .finalResponse();
       const call = first.output.find((item) => item.type === "function_call")!;
       expect(JSON.parse(call.arguments)).toEqual({ city: "Lisbon" });
-      const output = { type: "function_call_output", call_id: call.call_id, output: '{"condition": "rainy"}' } as const;
+      const output = { type: "function_call_output", call_id: call.call_id, output: weatherThere } as const;
       const second = await client().responses.create({ ...body, input: [weather, call, output] });
-      expect(second.output_text).toContain("rainy");
+      expect(second.output_text).toContain(answer);
     });
 
     it("reads thoughts apart from the content", async () => {
@@ -132,8 +132,8 @@ export function openaiNode(url: () => string): void {
       expect(stream.controller.signal.aborted).toBe(true);
     });
 
-    it("was sent nothing that OpenAI would not send", async () => {
-      expect(await checked.settle()).toBeGreaterThan(100);
+    it("was sent nothing that OpenAI would not send", () => {
+      expect(checked.count()).toBeGreaterThan(100);
     });
   });
 }

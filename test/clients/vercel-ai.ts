@@ -2,7 +2,7 @@ import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { APICallError, generateObject, generateText, stepCountIs, streamObject, streamText, tool } from "ai";
 import { describe, expect, it } from "vitest";
 import * as z from "zod";
-import { answer, capital, KEY, question, thought, weather } from "./asked.ts";
+import { answer, capital, KEY, question, thought, weather, weatherThere } from "./asked.ts";
 import { checkedFetch } from "./checked-fetch.ts";
 
 /** Vercel's AI SDK with its provider for servers like OpenAI's. */
@@ -22,7 +22,7 @@ export function vercelAi(url: () => string): void {
     get_weather: tool({
       description: "Get the current weather for a city.",
       inputSchema: z.object({ city: z.string() }),
-      execute: async ({ city }) => ({ city, temperature: 14, condition: answer }),
+      execute: async () => weatherThere,
     }),
   };
 
@@ -50,7 +50,9 @@ export function vercelAi(url: () => string): void {
       const whole = await generateObject({ model: sprout(), messages: [question], schema, ...greedy });
       expect(schema.parse(whole.object)).toEqual(whole.object);
       const stream = streamObject({ model: sprout(), messages: [question], schema, ...greedy });
-      expect(await stream.object).toEqual(whole.object);
+      let last: unknown;
+      for await (const partial of stream.partialObjectStream) last = partial;
+      expect(last).toEqual(whole.object);
     });
 
     it("reads thoughts, whole and streamed", async () => {
@@ -74,8 +76,8 @@ export function vercelAi(url: () => string): void {
       expect(parts).toBeLessThan(8);
     });
 
-    it("was sent nothing that OpenAI would not send", async () => {
-      expect(await checked.settle()).toBeGreaterThan(50);
+    it("was sent nothing that OpenAI would not send", () => {
+      expect(checked.count()).toBeGreaterThan(50);
     });
   });
 }
