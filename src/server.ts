@@ -1,2 +1,3 @@
-export { createServer, type ListenOptions, type LLMServer } from "./server/create-server.ts";
+export { createServer, type ListenOptions, type LLMServer, type TlsFiles } from "./server/create-server.ts";
 export type { ServerOptions } from "./server/options.ts";
+export type { RepliesRecord, RequestRecord } from "./server/request-record.ts";

@@ -50,7 +50,7 @@ export class Log {
   }
 }
 
-/** One line a request. Probes, and whatever else asks for no reply and goes well, are lines of `debug`. */
+/** One line a request. Probes, and what asks for no reply and goes well, are lines of `debug`. */
 export function logRequest(log: Log, record: RequestRecord): void {
   const { id, method, path, status, client, totalMs, replies, body } = record;
   const { queueMs, firstTokenMs, ...counts } = replies ?? {};
@@ -66,7 +66,8 @@ export function logRequest(log: Log, record: RequestRecord): void {
     totalMs: Math.round(totalMs),
     ...(body !== undefined && { body }),
   };
-  const level = status >= 500 ? "warn" : replies || status >= 400 ? "info" : "debug";
+  const isProbe = method === "GET" && (status < 400 || status === 503);
+  const level = isProbe || (!replies && status < 400) ? "debug" : status >= 500 ? "warn" : "info";
   log[level](textOf(record), facts);
 }
 
