@@ -1,9 +1,10 @@
 import type { Context } from "hono";
 import { hasFirmCalls } from "../chat/chat-plan.ts";
 import { type ChatRequest, chatMessages, chatParams } from "./chat-request.ts";
-import { chatNames, type FieldNames, fieldNames } from "./field-names.ts";
+import { type FieldNames, fieldNames } from "./field-names.ts";
 import { withSeedOf } from "./fields.ts";
 import type { Job } from "./job.ts";
+import { chatNames } from "./request-names.ts";
 import type { Env } from "./respond.ts";
 import type { Service } from "./service.ts";
 import { standingCalls } from "./standing-calls.ts";

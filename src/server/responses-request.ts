@@ -1,8 +1,9 @@
 import * as z from "zod";
 import type { ChatRequest } from "./chat-request.ts";
-import { chatNames, type FieldNames, fieldNames } from "./field-names.ts";
+import { type FieldNames, fieldNames } from "./field-names.ts";
 import { generationFields } from "./fields.ts";
 import { invalid } from "./http-error.ts";
+import { chatNames } from "./request-names.ts";
 import { optional } from "./schema.ts";
 
 const text = optional(z.string());

@@ -1,12 +1,13 @@
 import type { Context } from "hono";
 import * as z from "zod";
-import { fieldNames, generationNames } from "../field-names.ts";
+import { fieldNames } from "../field-names.ts";
 import { generateParams, generationFields } from "../fields.ts";
 import { invalid } from "../http-error.ts";
 import type { Finish } from "../job.ts";
 import { readJson } from "../read-json.ts";
 import { completionHead } from "../reply-head.ts";
 import { completionLogprobs, stopReason, timingsOf, usageCounts, usageOf } from "../reply-parts.ts";
+import { generationNames } from "../request-names.ts";
 import { DONE, type Env, type Events, respondStream, respondWhole, sse } from "../respond.ts";
 import { optional } from "../schema.ts";
 import type { Service } from "../service.ts";
