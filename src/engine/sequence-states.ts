@@ -84,6 +84,15 @@ export class SequenceStates {
     return true;
   }
 
+  /** Tokens that a sequence need not read once the prompt of `other` has been. 0 where it is not worth while. */
+  savedBy(other: Sequence, { tokens }: Sequence): number {
+    const isShared = (cut: number) =>
+      cut < tokens.length && tokens.every((id, i) => i >= cut || id === other.tokens[i]);
+    const cut = other.cuts.findLast(isShared) ?? 0;
+    const saved = cut - (cut > 0 ? (this.#tree.find(tokens).snapshot?.length ?? 0) : 0);
+    return saved >= MIN_BRANCH ? saved : 0;
+  }
+
   /** Blocks for `length` tokens. False where there are none left. */
   grow(sequence: Sequence, length: number): boolean {
     return this.#take(sequence, Math.min(length, this.#runner.limits.maxContext), 0);
