@@ -13,6 +13,8 @@ export async function measurePrefill(runner: Runner, length: number, repeats: nu
 
 export interface DecodeMeasurement {
   readonly ms: number;
+  /** Of all threads of this process; on a software adapter they are also the GPU. */
+  readonly cpuMs: number;
   /** Results read from the device meanwhile. */
   readonly readbacks: number;
 }
@@ -35,8 +37,11 @@ export async function measureDecode(
     await runner.prefill([last]);
     const { readbacks = 0 } = runner;
     const start = performance.now();
+    const cpuStart = process.cpuUsage();
     await drawTokens(runner, depth + 1, count);
-    all.push({ ms: performance.now() - start, readbacks: (runner.readbacks ?? 0) - readbacks });
+    const { user, system } = process.cpuUsage(cpuStart);
+    const ms = performance.now() - start;
+    all.push({ ms, cpuMs: (user + system) / 1000, readbacks: (runner.readbacks ?? 0) - readbacks });
   }
   return all.slice(1);
 }

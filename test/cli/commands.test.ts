@@ -228,11 +228,20 @@ describe("bench", () => {
   it(
     "measures one readback a token",
     async () => {
-      const { decode, prefill, device, version } = await json([...args, ...onTestAdapter]);
-      expect(decode.readbacksPerToken).toBe(1);
-      expect(decode.dispatchesPerToken).toBeGreaterThan(10);
-      expect(decode.tokensPerSecond.median).toBeGreaterThanOrEqual(decode.tokensPerSecond.p95);
-      expect(prefill.timeToFirstTokenMs.median).toBeGreaterThan(0);
+      const { decode, prefill, dispatchesPerToken, memory, bandwidth, device, version } = await json([
+        ...[...args, "--prompt", "9,17", "--depth", "5,20"],
+        ...onTestAdapter,
+      ]);
+      expect(prefill.map(({ prompt }: { prompt: number }) => prompt)).toEqual([9, 17]);
+      expect(decode.map(({ depth }: { depth: number }) => depth)).toEqual([5, 20]);
+      expect(decode[0].readbacksPerToken).toBe(1);
+      expect(decode[0].tokensPerSecond.median).toBeGreaterThanOrEqual(decode[0].tokensPerSecond.p95);
+      expect(decode[0].cpuMsPerToken).toBeGreaterThan(0);
+      expect(decode[1].bytesPerToken).toBeGreaterThan(decode[0].bytesPerToken);
+      expect(decode[0].shareOfBandwidth).toBeCloseTo((1e9 * decode[0].gigabytesPerSecond) / bandwidth);
+      expect(prefill[0].timeToFirstTokenMs.median).toBeGreaterThan(0);
+      expect(dispatchesPerToken).toBeGreaterThan(10);
+      expect(memory.allocated).toBeGreaterThan(0);
       expect(device.name).not.toBe("");
       expect(version).toMatch(/^\d/);
     },
