@@ -51,11 +51,11 @@ export function App() {
         </Drawer>
       )}
       {isPickerOpen && (
-        <Drawer title="Model" side="middle" onClose={() => page.set({ isPickerOpen: false })}>
+        <Drawer title="Model" side="middle" onClose={() => page.set({ isPickerOpen: false, proposed: undefined })}>
           <ModelPicker />
         </Drawer>
       )}
-      {isDropping && <div class="drop-hint">Drop a model's folder to open it</div>}
+      {isDropping && <div class="drop-hint">Drop a model's folder, or a .gguf, to open it</div>}
       <Toast />
       <Announcer />
     </div>

@@ -1,19 +1,22 @@
-import type { ComponentChildren } from "preact";
 import type { MemoryPlan, ModelInfo, Usage } from "sluice";
 import { lastUsage } from "./conversation.ts";
+import { ExpertCache } from "./expert-cache.tsx";
 import { bytes, count, milliseconds, parameters, rate } from "./format.ts";
 import { Gauge } from "./gauge.tsx";
 import { currentConversation, usePage } from "./page.ts";
+import { Row } from "./row.tsx";
 
 /** What runs where, how much memory it takes and how fast it is. */
 export function EnginePanel() {
-  const info = usePage(({ model }) => (model.kind === "ready" ? model.llm.info : undefined));
+  const llm = usePage(({ model }) => (model.kind === "ready" ? model.llm : undefined));
   const usage = usePage((state) => lastUsage(currentConversation(state)));
   const name = usePage(({ model }) => model.choice?.label ?? "");
-  if (!info) return <p class="panel hint">Once a model is loaded, this shows what it runs on and how fast.</p>;
+  if (!llm) return <p class="panel hint">Once a model is loaded, this shows what it runs on and how fast.</p>;
+  const { info } = llm;
   return (
     <div class="panel">
       <LastReply usage={usage} />
+      <ExpertCache llm={llm} />
       <Device info={info} />
       <About info={info} name={name} />
       <Memory plan={info.memory} />
@@ -126,14 +129,5 @@ function Figure({ value, label }: { value: string; label: string }) {
       <strong>{value}</strong>
       <span>{label}</span>
     </p>
-  );
-}
-
-function Row({ name, id, children }: { name: string; id?: string; children: ComponentChildren }) {
-  return (
-    <div>
-      <dt>{name}</dt>
-      <dd id={id}>{children}</dd>
-    </div>
   );
 }

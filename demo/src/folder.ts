@@ -6,8 +6,10 @@ export interface Folder {
 
 export async function folderOfDrop(transfer: DataTransfer): Promise<Folder> {
   // Entries must be taken before the first await: the list is emptied when the event ends.
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  const found = await Promise.all(entries.map((entry) => filesOfEntry(entry)));
+  const dropped = [...transfer.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile());
+  const found = await Promise.all(
+    dropped.map((item) => (item instanceof File ? [{ path: item.name, file: item }] : item ? filesOfEntry(item) : [])),
+  );
   return checkpointFolder(found.flat());
 }
 
@@ -23,17 +25,23 @@ export interface Found {
   readonly file: File;
 }
 
-/** Of nested folders, the one nearest to the top that holds a config.json. */
+/** Of nested folders, the one nearest to the top that holds a config.json, a packed model's sluice.json, or a .gguf. */
 export function checkpointFolder(found: readonly Found[]): Folder {
   const depth = (path: string) => path.split("/").length;
-  const configs = found.filter(({ path }) => /(^|\/)config\.json$/.test(path));
-  const [config] = configs.sort((a, b) => depth(a.path) - depth(b.path));
-  const folder = config?.path.slice(0, -"config.json".length) ?? "";
+  const models = found.filter(({ path }) => /(^|\/)(config\.json|sluice\.json|[^/]+\.gguf)$/i.test(path));
+  const [model] = models.sort((a, b) => depth(a.path) - depth(b.path));
+  const folder = model?.path.replace(/[^/]*$/, "") ?? "";
   const isInFolder = (path: string) => path.startsWith(folder) && !path.slice(folder.length).includes("/");
   return {
-    name: folder.split("/").at(-2) || "Local model",
-    files: found.filter(({ path }) => !config || isInFolder(path)).map(({ file }) => file),
+    name: ggufName(models) ?? (folder.split("/").at(-2) || "Local model"),
+    files: found.filter(({ path }) => !model || isInFolder(path)).map(({ file }) => file),
   };
+}
+
+/** A `.gguf` says more than the folder where it happens to lie. */
+function ggufName(models: readonly Found[]): string | undefined {
+  const [, name] = /([^/]+?)(?:-\d{5}-of-\d{5})?\.gguf$/i.exec(models[0]?.path ?? "") ?? [];
+  return name;
 }
 
 async function filesOfEntry(entry: FileSystemEntry): Promise<Found[]> {

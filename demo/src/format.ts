@@ -49,3 +49,17 @@ export function day(time: number, now = Date.now()): "Today" | "Yesterday" | "Ea
   if (time >= midnight) return "Today";
   return time >= midnight - 86_400_000 ? "Yesterday" : "Earlier";
 }
+
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(share > 0.995 || share < 0.0995 ? 1 : 0)} %`.replace("100.0", "100");
+}
+
+/** How long ago something was, for a list. */
+export function ago(time: number, now = Date.now()): string {
+  const minutes = Math.floor((now - time) / 60_000);
+  if (minutes < 1) return "just now";
+  if (minutes < 60) return `${minutes} min ago`;
+  if (minutes < 24 * 60) return `${Math.floor(minutes / 60)} h ago`;
+  const days = Math.floor(minutes / (24 * 60));
+  return days === 1 ? "yesterday" : `${days} days ago`;
+}

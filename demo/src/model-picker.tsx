@@ -1,112 +1,29 @@
-import { useRef, useState } from "preact/hooks";
 import type { Quantization } from "sluice";
-import { folderOfInput } from "./folder.ts";
 import { Icon } from "./icons.tsx";
-import { loadModel, reloadModel, sprout } from "./model.ts";
-import { changeSettings, type Settings, usePage } from "./page.ts";
+import { reloadModel } from "./model.ts";
+import { OpenAnother } from "./open-another.tsx";
+import { changeSettings, type Model, type ModelChoice, type Settings, usePage } from "./page.ts";
+import { PlanView } from "./plan-view.tsx";
+import { Proposal } from "./proposal.tsx";
+import { Storage } from "./storage.tsx";
+import { StoredModels } from "./stored-models.tsx";
 
+/** Which model runs, which could, and how. */
 export function ModelPicker() {
-  const model = usePage(({ model }) => model);
-  const isSprout = model.choice?.source === sprout.source;
+  const proposed = usePage(({ proposed }) => proposed);
   return (
     <div class="picker">
-      <section>
-        <h3>
-          <Icon name="sprout" /> Sprout
-        </h3>
-        <p>Comes with this page: 31 million parameters, simple English.</p>
-        <button
-          type="button"
-          class="button"
-          disabled={isSprout && model.kind === "ready"}
-          onClick={() => loadModel(sprout)}
-        >
-          {isSprout && model.kind === "ready" ? "Loaded" : "Load Sprout"}
-        </button>
-      </section>
-      <FromFolder />
-      <FromUrl />
-      <Options />
-    </div>
-  );
-}
-
-function FromFolder() {
-  const input = useRef<HTMLInputElement>(null);
-  return (
-    <section>
-      <h3>
-        <Icon name="folder" /> A folder on this device
-      </h3>
-      <p>
-        A Qwen3-Next checkpoint: <code>config.json</code>, <code>tokenizer.json</code> and <code>.safetensors</code>{" "}
-        files. You can also drop the folder anywhere on the page. It is read where it lies, not copied or sent.
-      </p>
-      <input
-        ref={input}
-        type="file"
-        hidden
-        multiple
-        {
-          ...{ webkitdirectory: true } /* not in the types yet */
-        }
-        aria-label="Model folder"
-        onChange={({ currentTarget }) => {
-          const { name, files } = folderOfInput(currentTarget);
-          if (files.length > 0) void loadModel({ label: name, source: files });
-        }}
-      />
-      <button type="button" class="button" onClick={() => input.current?.click()}>
-        Open a folder…
-      </button>
-    </section>
-  );
-}
-
-function FromUrl() {
-  const [problem, setProblem] = useState("");
-  const submit = (event: SubmitEvent) => {
-    event.preventDefault();
-    const text = String(new FormData(event.currentTarget as HTMLFormElement).get("url")).trim();
-    const url = URL.canParse(text, document.baseURI) ? new URL(text, document.baseURI) : undefined;
-    const isAllowed = url && (url.protocol === "https:" || url.origin === location.origin);
-    if (!isAllowed) return setProblem("This needs to be an https:// address of a folder with the model's files.");
-    if (!url.pathname.endsWith("/")) url.pathname += "/";
-    const label = decodeURIComponent(
-      url.pathname
-        .split("/")
-        .filter((part) => !/^(resolve|main|)$/.test(part))
-        .at(-1) ?? url.host,
-    );
-    void loadModel({ label, source: url });
-  };
-  return (
-    <section>
-      <h3>
-        <Icon name="link" /> A web address
-      </h3>
-      <p>Where the same files lie on a server that lets other pages read them (CORS).</p>
-      <form class="row" onSubmit={submit} noValidate>
-        <input
-          name="url"
-          type="url"
-          inputMode="url"
-          placeholder="https://…/resolve/main/"
-          aria-label="Model's address"
-          aria-describedby={problem ? "url-problem" : undefined}
-          aria-invalid={problem !== "" || undefined}
-          autocomplete="url"
-        />
-        <button type="submit" class="button">
-          Load
-        </button>
-      </form>
-      {problem && (
-        <p id="url-problem" class="field-problem" role="alert">
-          {problem}
-        </p>
+      {proposed ? (
+        <Proposal key={proposed.label} choice={proposed} />
+      ) : (
+        <>
+          <StoredModels />
+          <OpenAnother />
+        </>
       )}
-    </section>
+      <Options />
+      <Storage />
+    </div>
   );
 }
 
@@ -114,6 +31,7 @@ function FromUrl() {
 function Options() {
   const load = usePage(({ settings }) => settings.load);
   const model = usePage(({ model }) => model);
+  const isProposing = usePage(({ proposed }) => proposed !== undefined);
   const change = (changes: Settings["load"]) => changeSettings({ load: { ...load, ...changes } });
   return (
     <section>
@@ -162,11 +80,21 @@ function Options() {
           </select>
         </label>
       </div>
-      {model.choice && model.kind !== "unsupported" && (
-        <button type="button" class="button" onClick={reloadModel}>
-          Load {model.choice.label} again
+      {model.choice && model.kind !== "unsupported" && !isProposing && <Again model={model} choice={model.choice} />}
+    </section>
+  );
+}
+
+/** The model at hand, loaded again as the options say; and what that would take. */
+function Again({ model, choice }: { model: Model; choice: ModelChoice }) {
+  const isOther = (share: number | undefined) => model.kind === "ready" && model.expertShare !== share;
+  return (
+    <PlanView choice={choice}>
+      {(_, share) => (
+        <button type="button" class={isOther(share) ? "button primary" : "button"} onClick={reloadModel}>
+          Load {choice.label} again
         </button>
       )}
-    </section>
+    </PlanView>
   );
 }

@@ -1,9 +1,10 @@
-import { type LanguageModel, LLM, UnsupportedDeviceError } from "sluice";
-import { type ModelChoice, page, stopReply } from "./page.ts";
+import { type LanguageModel, LLM, type LoadOptions, UnsupportedDeviceError } from "sluice";
+import { library, refreshLibrary, storedModel } from "./library.ts";
+import { changeSettings, type ModelChoice, page, type Settings, showToast, stopReply } from "./page.ts";
 import { problemOf } from "./problems.ts";
 import { findObstacle } from "./webgpu.ts";
 
-export const sprout: ModelChoice = { label: "Sprout", source: new URL("./models/sprout/", document.baseURI) };
+export const sprout: ModelChoice = { label: "Sprout", source: new URL("./models/sprout/", document.baseURI).href };
 
 let loading = new AbortController();
 
@@ -13,7 +14,7 @@ export async function loadModel(choice: ModelChoice): Promise<void> {
   loading = new AbortController();
   const { signal } = loading;
   const { model, settings } = page.state;
-  page.set({ model: { kind: "loading", choice }, isPickerOpen: false });
+  page.set({ model: { kind: "loading", choice }, isPickerOpen: false, proposed: undefined });
   try {
     if (model.kind === "ready") {
       stopReply();
@@ -23,17 +24,23 @@ export async function loadModel(choice: ModelChoice): Promise<void> {
     if (signal.aborted) return;
     if (obstacle) return page.set({ model: { kind: "unsupported", choice, obstacle } });
 
-    const { dtype, ...options } = settings.load;
+    let notice: string | undefined;
     const llm = await LLM.load(choice.source, {
-      ...options,
-      device: { dtype: dtype ?? "auto" },
+      ...loadOptions(choice, settings),
       signal,
       onProgress: (progress) => {
-        if (!signal.aborted) page.set({ model: { kind: "loading", choice, progress } });
+        if (signal.aborted) return;
+        notice = progress.store?.notice;
+        page.set({ model: { kind: "loading", choice, progress } });
       },
     });
     if (signal.aborted) return void llm.dispose();
-    page.set({ model: { kind: "ready", choice, llm }, announcement: `${choice.label} is ready.` });
+    page.set({
+      model: { kind: "ready", choice, llm, expertShare: expertShare(choice, settings) },
+      announcement: `${choice.label} is ready.`,
+    });
+    if (notice) showToast({ text: notice });
+    void refreshLibrary();
   } catch (error) {
     if (signal.aborted) return;
     const obstacle = error instanceof UnsupportedDeviceError ? await findObstacle() : undefined;
@@ -44,6 +51,45 @@ export async function loadModel(choice: ModelChoice): Promise<void> {
     });
   }
 }
+
+/**
+ * Loads a model that is on this device already; shows first what another would take. `Sprout` comes with the page.
+ */
+export async function openModel(choice: ModelChoice): Promise<void> {
+  if (typeof choice.source === "string" && choice.source !== sprout.source && !(await isStored(choice.source))) {
+    page.set({ proposed: choice, isPickerOpen: true });
+  } else {
+    await loadModel(choice);
+  }
+}
+
+async function isStored(source: string): Promise<boolean> {
+  await refreshLibrary();
+  return storedModel(library.state, source)?.isComplete ?? false;
+}
+
+/** What the settings say about loading, in the package's words. */
+export function loadOptions(choice: ModelChoice, settings: Settings): Omit<LoadOptions, "onProgress"> {
+  const { dtype, ...options } = settings.load;
+  const share = expertShare(choice, settings);
+  return {
+    ...options,
+    device: { dtype: dtype ?? "auto" },
+    hubToken: page.state.hubToken || undefined,
+    memory: share === undefined ? undefined : `${100 * share}%`,
+  };
+}
+
+export const expertShare = (choice: ModelChoice, { expertShares }: Settings): number | undefined =>
+  expertShares[keyOf(choice)];
+
+/** Has to be asked for again to have an effect: a model is loaded with the share that is set then. */
+export function setExpertShare(choice: ModelChoice, share: number | undefined): void {
+  const { [keyOf(choice)]: _, ...others } = page.state.settings.expertShares;
+  changeSettings({ expertShares: share === undefined ? others : { ...others, [keyOf(choice)]: share } });
+}
+
+const keyOf = ({ label, source }: ModelChoice): string => (typeof source === "string" ? source : label);
 
 export function cancelLoading(): void {
   loading.abort();

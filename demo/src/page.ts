@@ -18,6 +18,10 @@ export interface Page {
   readonly editingId: string | undefined;
   readonly drawer: Drawer | undefined;
   readonly isPickerOpen: boolean;
+  /** A model that is loaded once its plan was seen. */
+  readonly proposed: ModelChoice | undefined;
+  /** For the Hub; never stored. */
+  readonly hubToken: string;
   readonly toast: Toast | undefined;
   /** Read out by screen readers. */
   readonly announcement: string;
@@ -44,7 +48,13 @@ export interface ModelChoice {
 export type Model =
   | { readonly kind: "none"; readonly choice?: ModelChoice }
   | { readonly kind: "loading"; readonly choice: ModelChoice; readonly progress?: LoadProgress }
-  | { readonly kind: "ready"; readonly choice: ModelChoice; readonly llm: LanguageModel }
+  | {
+      readonly kind: "ready";
+      readonly choice: ModelChoice;
+      readonly llm: LanguageModel;
+      /** That it was loaded with. */
+      readonly expertShare: number | undefined;
+    }
   | { readonly kind: "failed"; readonly choice: ModelChoice; readonly problem: Problem }
   | { readonly kind: "unsupported"; readonly choice: ModelChoice; readonly obstacle: Obstacle };
 
@@ -58,6 +68,8 @@ export interface Settings {
   /** Models that can think do, unless this is "never". */
   readonly thinking: "auto" | "never";
   readonly load: Pick<LoadOptions, "maxContext" | "quantization"> & { readonly dtype?: "f32" | "f16" };
+  /** By model: the share of each layer's experts that the device holds, below 1. Absent: all of them. */
+  readonly expertShares: Readonly<Record<string, number>>;
   readonly isSidebarOpen: boolean;
 }
 
@@ -73,6 +85,7 @@ const defaults: Settings = {
   tools: [],
   thinking: "auto",
   load: {},
+  expertShares: {},
   isSidebarOpen: true,
 };
 
@@ -86,6 +99,8 @@ export const page = new Store<Page>({
   editingId: undefined,
   drawer: undefined,
   isPickerOpen: false,
+  proposed: undefined,
+  hubToken: "",
   toast: undefined,
   announcement: "",
 });

@@ -49,7 +49,7 @@ const kinds = [
     name: "OutOfMemoryError",
     title: "Not enough graphics memory",
     advice:
-      "Choose a shorter context or a smaller weight format (q4) under Model, close other tabs that use the GPU, or take a smaller model.",
+      "Choose a smaller memory budget, a shorter context or a smaller weight format (q4) under Model, close other tabs that use the GPU, or take a smaller model.",
     remedies: ["choose-model"],
   },
   {
@@ -70,7 +70,8 @@ const kinds = [
     type: CheckpointError,
     name: "CheckpointError",
     title: "These files cannot be read",
-    advice: "A checkpoint is a folder with config.json, tokenizer.json and .safetensors files, all of them complete.",
+    advice:
+      "A model is a folder with config.json, tokenizer.json and .safetensors files, one that `sluice pack` made, or a .gguf; all files complete. For a private or gated one of the Hub, give an access token under Model.",
     remedies: ["choose-model"],
   },
   {

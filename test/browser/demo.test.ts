@@ -1,12 +1,9 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import type { ChildProcess } from "node:child_process";
 import { mkdir } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { createInterface } from "node:readline";
-import type { AxeResults } from "axe-core";
 import type { Browser, BrowserContext, Page } from "playwright";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { launchBrowser } from "../support/browser.ts";
+import { seriousProblems, serveDemo } from "../support/demo-page.ts";
 
 /*
  * The built page in a real browser, with the model that it ships. One conversation goes through all tests, as a visitor
@@ -14,7 +11,6 @@ import { launchBrowser } from "../support/browser.ts";
  */
 
 const patience = 240_000;
-const require = createRequire(import.meta.url);
 
 let server: ChildProcess | undefined;
 let address: string;
@@ -25,7 +21,7 @@ const complaints: string[] = [];
 
 beforeAll(async () => {
   await mkdir("test/output", { recursive: true });
-  [address, browser] = await Promise.all([serve(), launchBrowser()]);
+  [{ server, address }, browser] = await Promise.all([serveDemo(), launchBrowser()]);
   context = await newContext();
   page = await open(context);
 }, patience);
@@ -86,6 +82,8 @@ describe("the demo", { timeout: patience }, () => {
   });
 
   it("lets the model call a tool that the page has, and go on from its result", async () => {
+    // A chat of its own: where a reply above was stopped is never the same, and whether Sprout calls may hang on that.
+    await page.keyboard.press("Control+k");
     await page.getByRole("button", { name: "Settings" }).click();
     await page.getByLabel("Calculator").check();
     await page.getByLabel("Longest reply", { exact: true }).fill("64");
@@ -102,6 +100,7 @@ describe("the demo", { timeout: patience }, () => {
     await page.getByLabel("Calculator").uncheck();
     await page.getByLabel("Longest reply", { exact: true }).fill("16");
     await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "What is the capital of Italy?" }).first().click();
   });
 
   it("keeps the conversation and the draft across a reload", async () => {
@@ -196,6 +195,7 @@ describe("the demo", { timeout: patience }, () => {
       await look("settings");
       if (name === "phone") await page.keyboard.press("Escape");
       await page.getByRole("button", { name: "Choose a model" }).click();
+      await page.getByLabel("Memory budget").waitFor({ timeout: patience });
       await look("picker");
       await page.keyboard.press("Escape");
       if (name === "desktop") await page.getByRole("button", { name: "Settings" }).click();
@@ -277,33 +277,4 @@ async function plant(page: Page, text: string): Promise<void> {
     await new Promise((resolve) => transaction.addEventListener("complete", resolve));
     opening.result.close();
   }, text);
-}
-
-/** Runs axe-core beside the page's content security policy, not under it. */
-async function seriousProblems(page: Page): Promise<string[]> {
-  const session = await page.context().newCDPSession(page);
-  const { readFile } = await import("node:fs/promises");
-  await session.send("Runtime.evaluate", {
-    expression: await readFile(require.resolve("axe-core/axe.min.js"), "utf8"),
-  });
-  const { result } = await session.send("Runtime.evaluate", {
-    expression: "axe.run()",
-    awaitPromise: true,
-    returnByValue: true,
-  });
-  await session.detach();
-  return (result.value as AxeResults).violations
-    .filter(({ impact }) => impact === "serious" || impact === "critical")
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
-}
-
-async function serve(): Promise<string> {
-  server = spawn(process.execPath, ["dist/node/demo-server.js", "--no-open", "--port", "0"], {
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  const lines = createInterface({ input: server.stdout! });
-  const [line] = (await Promise.race([once(lines, "line"), once(server, "exit")])) as [string | number | null];
-  const url = String(line).match(/http:\S+/)?.[0];
-  if (!url) throw new Error("dist/node/demo-server.js does not start. Run `npm run build` first.");
-  return url;
 }

@@ -17,6 +17,19 @@ it("finds a checkpoint below the folder that was chosen", () => {
   ]);
 });
 
+it("takes a packed model's folder, and a .gguf by its own name", () => {
+  expect(names(["/p/sluice.json", "/p/weights-00000.bin", "/p/more/x"])).toEqual([
+    "/p/sluice.json",
+    "/p/weights-00000.bin",
+  ]);
+  expect(checkpointFolder(found("/d/next-Q4_K-00001-of-00002.gguf", "/d/next-Q4_K-00002-of-00002.gguf"))).toMatchObject(
+    {
+      name: "next-Q4_K",
+      files: { length: 2 },
+    },
+  );
+});
+
 it("passes on what has no config.json, so that the model's error can say so", () => {
   expect(names(["a.txt"])).toEqual(["a.txt"]);
 });

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { bytes, bytesOf, day, duration, milliseconds, parameters, rate } from "../../demo/src/format.ts";
+import { ago, bytes, bytesOf, day, duration, milliseconds, parameters, percent, rate } from "../../demo/src/format.ts";
 
 it.each([
   [bytes(0), "0 B"],
@@ -18,6 +18,15 @@ it.each([
   [rate(Number.NaN), "–"],
   [parameters(31_297_584), "31.3 M"],
   [parameters(79.7e9), "79.7 B"],
+  [percent(0.8712), "87 %"],
+  [percent(0.0123), "1.2 %"],
+  [percent(0.9981), "99.8 %"],
+  [percent(1), "100 %"],
+  [ago(0, 59_000), "just now"],
+  [ago(0, 300_000), "5 min ago"],
+  [ago(0, 3 * 3_600_000), "3 h ago"],
+  [ago(0, 30 * 3_600_000), "yesterday"],
+  [ago(0, 49 * 3_600_000), "2 days ago"],
 ])("%s is %s", (shown, expected) => {
   expect(shown).toBe(expected);
 });
