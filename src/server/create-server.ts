@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { createAdaptorServer } from "@hono/node-server";
 import type { LanguageModel } from "../api/llm-interface.ts";
 import { createApp } from "./app.ts";
+import { CompanionLinks } from "./companion/attach.ts";
 import { resolveOptions, type ServerOptions } from "./options.ts";
 import { Service, type ServiceState } from "./service.ts";
 
@@ -54,6 +55,7 @@ export interface LLMServer {
 export function createServer(llm: LanguageModel | Promise<LanguageModel>, options: ServerOptions = {}): LLMServer {
   const service = new Service(llm, resolveOptions(options));
   const app = createApp(service);
+  const links = new CompanionLinks(service);
   const servers: (HttpServer | HttpsServer)[] = [];
   const answers = new Set<ServerResponse>();
   return {
@@ -79,6 +81,7 @@ export function createServer(llm: LanguageModel | Promise<LanguageModel>, option
         if (socket === undefined) server.listen(port, host, resolve);
         else server.listen(socket, resolve);
       });
+      links.attach(server);
       servers.push(server);
       const address = server.address();
       if (typeof address === "string" || address === null) return `unix:${socket}`;
@@ -92,6 +95,9 @@ export function createServer(llm: LanguageModel | Promise<LanguageModel>, option
       const deadlineMs = performance.now() + Math.max(timeoutMs, LINGER_MS);
       // While replies are being written, who asks for more is still told why there is none.
       await service.drain(timeoutMs);
+      // Who has connected, and was not looked at yet, is told as well.
+      await new Promise(setImmediate);
+      links.close();
       const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
       // A client may be slow at reading what has been written.
       while (answers.size > 0 && performance.now() < deadlineMs)
