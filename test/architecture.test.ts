@@ -6,8 +6,11 @@ import { expect, it } from "vitest";
 /** What each folder of src may import: `uses` anything of it, `knows` types only, `loads` when asked for. */
 const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: string[] }> = {
   // Loading a model is where everything meets; a user's calls go to the engine alone.
-  api: { uses: ["engine", "chat", "constraints", "tokenizer", "models", "weights", "runner", "paging", "gpu"] },
-  server: { uses: ["api"] },
+  api: {
+    uses: ["engine", "chat", "companion", "constraints", "tokenizer", "models", "weights", "runner", "paging", "gpu"],
+  },
+  server: { uses: ["api", "companion"], knows: ["paging", "engine"] },
+  companion: { uses: ["engine", "paging"] },
   runner: { uses: ["engine", "models", "paging", "ops", "kernels", "weights", "gpu"] },
   workers: { uses: ["api"], knows: ["engine"] },
   paging: { uses: ["ops", "weights", "gpu"] },
@@ -20,7 +23,7 @@ const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: st
   constraints: { uses: ["tokenizer"] },
   tokenizer: { knows: ["weights"] },
   reference: { uses: ["models", "weights"], knows: ["ops", "engine", "runner"] },
-  platform: { uses: ["weights", "stores", "gpu"], knows: ["api", "engine"], loads: ["reference"] },
+  platform: { uses: ["weights", "stores", "gpu"], knows: ["api", "companion", "engine"], loads: ["reference"] },
   engine: {},
   gpu: {},
 };

@@ -9,6 +9,7 @@ import { tokenCounts } from "../tokenizer/token-count.ts";
 import { generation } from "./generation.ts";
 import type { Generation, LanguageModel } from "./llm-interface.ts";
 import { type LoadedModel, loadModel } from "./load-model.ts";
+import type { ModelHost } from "./model-host.ts";
 import type { Platform } from "./platform.ts";
 import { type ReplyRequest, reply } from "./reply.ts";
 import { resolveSampling } from "./sampling.ts";
@@ -101,6 +102,11 @@ export class LocalLLM implements LanguageModel {
 
   async clearCache(): Promise<void> {
     this.#model.engine.clearCache();
+  }
+
+  /** What this model can do for pages that lean on it. */
+  async host(): Promise<ModelHost> {
+    return this.#loaded();
   }
 
   async dispose(): Promise<void> {

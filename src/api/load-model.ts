@@ -1,3 +1,5 @@
+import { RemoteEngine } from "../companion/remote-engine.ts";
+import { RemoteExperts } from "../companion/remote-experts.ts";
 import { GrammarEngine } from "../constraints/grammar-engine.ts";
 import { Engine } from "../engine/engine.ts";
 import { CheckpointError, InvalidRequestError } from "../errors.ts";
@@ -6,27 +8,36 @@ import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
 import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
 import { overrideConfig } from "../models/qwen3-next/override-config.ts";
 import { countParameters, type ModelWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
+import type { ExpertHost } from "../paging/expert-host.ts";
 import { parseBudget, slotsWithin } from "../runner/expert-budget.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
-import { pagedSources } from "../runner/paged-experts.ts";
+import { expertShape, pagedSources } from "../runner/paged-experts.ts";
 import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import { dataBytes, scaleBytes, type WeightSource } from "../weights/format.ts";
 import { openCheckpoint } from "../weights/open-checkpoint.ts";
+import { fingerprint } from "./fingerprint.ts";
+import { checkCompanion, type Lean, leanOn } from "./lean.ts";
+import type { ModelEngine } from "./model-host.ts";
 import type { LoadedRunner, Platform } from "./platform.ts";
+import { predict } from "./predict.ts";
 import { resolveSampling, type SamplingDefaults, samplingDefaults } from "./sampling.ts";
 import type { LoadOptions, LoadProgress, ModelInfo, ModelSource, StoreReport } from "./types.ts";
 
 export interface LoadedModel {
-  readonly engine: Engine;
+  readonly engine: ModelEngine;
   readonly tokenizer: Tokenizer | undefined;
   readonly template: ChatTemplate;
   /** Absent where nothing could end a reply that is held to a format. */
   readonly grammars: GrammarEngine | undefined;
   readonly defaults: SamplingDefaults;
   readonly info: ModelInfo;
+  readonly experts: ExpertHost | undefined;
+  readonly fingerprint: string;
+  /** The files stay in use, and whoever uses them closes them. */
+  readonly keepsFiles: boolean;
 }
 
 /** Tokens of context where nothing else is asked for: room for a long chat, and small beside the weights. */
@@ -50,11 +61,12 @@ export async function loadModel(platform: Platform, source: ModelSource, options
   const checkpoint = await openCheckpoint(files, options.signal);
   let model: LoadedModel | undefined;
   try {
-    model = await load(platform, checkpoint, options, progress);
+    const alone = () => loadModel(platform, source, { ...options, companion: undefined });
+    model = await load(platform, checkpoint, options, progress, alone);
     return model;
   } finally {
     // Experts that are not on the device are read as long as the model lives; its runner closes the files then.
-    if (!model?.engine.stats().paging) await checkpoint.close();
+    if (!model?.keepsFiles) await checkpoint.close();
   }
 }
 
@@ -63,6 +75,7 @@ async function load(
   checkpoint: Checkpoint,
   options: LoadOptions,
   progress: Progress,
+  alone: () => Promise<LoadedModel>,
 ): Promise<LoadedModel> {
   const config = parseConfig(overrideConfig(checkpoint.config, options.configOverrides ?? {}));
   const sources = bindWeights(config, checkpoint);
@@ -71,6 +84,35 @@ async function load(
   const endOfTurn = ["<|im_end|>", "<|endoftext|>"].map((token) => tokenizer?.tokenId(token));
   const defaults = samplingDefaults(checkpoint.generationConfig, checkpoint.config, endOfTurn);
   const sampling = defaultSampling(checkpoint, defaults, config);
+  const { stopIds } = defaults;
+  const { vocabularySize } = config;
+  const grammars =
+    tokenizer && stopIds.length > 0 ? new GrammarEngine(tokenizer, { vocabularySize, stopIds }) : undefined;
+  const own = { tokenizer, template, grammars, defaults, fingerprint: await fingerprint(sources) };
+  const lean =
+    options.companion === undefined
+      ? undefined
+      : await leanOn(platform, options.companion, {
+          fingerprint: own.fingerprint,
+          experts: expertShape(sources),
+          predict: (welcome, speed) =>
+            predict(
+              platform,
+              sources,
+              runnerOptions(config, options, tokenizer?.vocabularySize),
+              options,
+              welcome,
+              speed,
+            ),
+        });
+  if (lean?.info.mode === "none") lean.link.close();
+  if (lean?.info.mode === "requests") {
+    const engine = new RemoteEngine(lean.link, lean.fallback ? alone : undefined);
+    const info = { ...describeElsewhere(checkpoint, config, sources, options, lean), sampling };
+    progress.report("ready");
+    return { ...own, engine, info, experts: undefined, keepsFiles: false };
+  }
+  const companion = lean?.info.mode === "experts" ? new RemoteExperts(lean.link, expertShape(sources)!) : undefined;
   progress.start(storedBytes(sources));
   const started = await (options.device?.reference ? startReference : startGpu)(
     platform,
@@ -78,24 +120,23 @@ async function load(
     runnerOptions(config, options, tokenizer?.vocabularySize),
     options,
     progress,
-    () => void checkpoint.close(),
-  );
+    () => {
+      void checkpoint.close();
+      companion?.dispose();
+    },
+    companion,
+  ).catch((error) => {
+    companion?.dispose();
+    throw error;
+  });
   try {
     const { cacheHostBytes } = options;
-    const info = { ...describe(checkpoint, config, sources, started), cacheHostBytes, sampling };
+    const described = describe(checkpoint, config, sources, started);
+    const info = { ...described, cacheHostBytes, sampling, companion: lean?.info };
     progress.report("ready");
-    const { stopIds } = defaults;
-    const { vocabularySize } = config;
-    const grammars =
-      tokenizer && stopIds.length > 0 ? new GrammarEngine(tokenizer, { vocabularySize, stopIds }) : undefined;
-    return {
-      engine: new Engine(started.runner, options.queue, options.cacheHostBytes),
-      tokenizer,
-      template,
-      grammars,
-      defaults,
-      info,
-    };
+    const { runner } = started;
+    const engine = new Engine(runner, options.queue, cacheHostBytes);
+    return { ...own, engine, info, experts: runner.experts, keepsFiles: runner.paging !== undefined };
   } catch (error) {
     started.runner.dispose();
     throw error;
@@ -163,9 +204,10 @@ type Start = (
   options: LoadOptions,
   progress: Progress,
   onDispose: () => void,
+  companion: RemoteExperts | undefined,
 ) => Promise<Started>;
 
-const startGpu: Start = async (platform, sources, runnerOptions, options, progress, onDispose) => {
+const startGpu: Start = async (platform, sources, runnerOptions, options, progress, onDispose, companion) => {
   const { dtype = "auto", precise } = options.device ?? {};
   const opened = await platform.openGpu(options.device ?? {});
   const device = await Device.open({ ...opened, withoutF16: dtype === "f32", precise });
@@ -178,13 +220,15 @@ const startGpu: Start = async (platform, sources, runnerOptions, options, progre
       dtype: kvFormat,
       subgroups: profile.subgroups,
     } as const;
-    const standard = { ...runnerOptions, kvFormat } as const;
-    const expertSlots = slotsWithin(options.memory, sources, profile, standard);
+    const standard = { ...runnerOptions, kvFormat, sharesExperts: companion !== undefined } as const;
+    const expertSlots =
+      companion && options.memory === undefined ? 0 : slotsWithin(options.memory, sources, profile, standard);
     const withCache = { ...standard, expertSlots };
     if (expertSlots !== undefined) progress.start(storedBytes(sources, pagedSources(sources)));
     const runner = await ModelRunner.load(sources, {
       ...withCache,
       onDispose,
+      companion,
       device,
       onBytes: (bytes) => progress.report("weights", bytes),
       onCompile: () => progress.report("compile"),
@@ -232,7 +276,38 @@ function describe(
   };
 }
 
+/** A model that runs elsewhere as a whole. */
+function describeElsewhere(
+  { label }: Checkpoint,
+  config: ModelConfig,
+  sources: ModelWeights<WeightSource>,
+  options: LoadOptions,
+  { info, link }: Lean,
+): Omit<ModelInfo, "sampling"> {
+  const attention = config.layers.filter(({ mixer }) => mixer === "attention").length;
+  const maxContext = Math.min(
+    contextLength(options.maxContext ?? link.welcome.maxContext, config),
+    link.welcome.maxContext,
+  );
+  return {
+    label,
+    modelType: config.modelType,
+    parameters: countParameters(sources).total,
+    layers: { attention, delta: config.layers.length - attention },
+    quantization: "auto",
+    maxContext,
+    maxSequences: link.welcome.maxOpen,
+    cacheTokens: 0,
+    maxBatchTokens: maxContext,
+    vocabulary: config.vocabularySize,
+    adapter: { name: `companion ${info.url}`, isSoftware: false, dtype: "f32", subgroups: false },
+    memory: { weights: 0, kvCache: 0, recurrentState: 0, snapshots: 0, scratch: 0, other: 0, total: 0 },
+    companion: info,
+  };
+}
+
 function checkOptions({
+  companion,
   memory,
   cacheHostBytes,
   quantization = "auto",
@@ -245,6 +320,7 @@ function checkOptions({
   oneOf("quantization", quantization, ["auto", "f32", "f16", "bf16", "q8", "q4a", "q4"]);
   oneOf("device.dtype", dtype, ["auto", "f32", "f16"]);
   if (memory !== undefined) parseBudget(memory);
+  if (companion !== undefined) checkCompanion(companion);
   if (cacheHostBytes !== undefined && !(Number.isFinite(cacheHostBytes) && cacheHostBytes >= 0)) {
     throw new InvalidRequestError("cacheHostBytes", `${cacheHostBytes} is no number of bytes.`);
   }

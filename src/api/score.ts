@@ -7,7 +7,7 @@ import type { ScoredToken, ScoreParams } from "./types.ts";
 
 /** The log-probability of every token but the first. The last is not read: nothing follows it. */
 export async function score(
-  engine: Engine,
+  engine: Pick<Engine, "generate">,
   tokenizer: Tokenizer | undefined,
   ids: readonly number[],
   { logprobs = 0, signal }: ScoreParams,

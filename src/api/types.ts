@@ -291,8 +291,51 @@ export interface LoadOptions {
    * original_max_position_embeddings: 262144 }` for a longer context. Default: none.
    */
   readonly configOverrides?: Readonly<Record<string, unknown>>;
+  /** A `sluice serve` of the same model to lean on: its address, or more. Default: none. */
+  readonly companion?: string | CompanionOptions;
   readonly onProgress?: (progress: LoadProgress) => void;
   readonly signal?: AbortSignal;
+}
+
+export interface CompanionOptions {
+  /** Such as "https://host:8000". */
+  readonly url: string;
+  /** One of the server's API keys. */
+  readonly key?: string;
+  /**
+   * What is left to the companion: `requests`, whole replies, of which only tokens travel; `experts`, those that this device
+   * does not hold (`memory` says how many it does; without it none), while prompt and state stay here. `auto` takes
+   * what promises most tokens a second, or nothing. Default `auto`.
+   */
+  readonly mode?: "auto" | CompanionMode;
+  /** Go on without the companion when it is gone for good, where the model can be run here. Default true. */
+  readonly fallback?: boolean;
+  /** Milliseconds that a broken link may take to stand again. Default 4000. */
+  readonly patienceMs?: number;
+}
+
+export type CompanionMode = "requests" | "experts";
+
+/** What a model does with its companion, and why. */
+export interface CompanionInfo {
+  readonly url: string;
+  /** `none`: the model runs here alone, because that promises more. */
+  readonly mode: CompanionMode | "none";
+  readonly reason: string;
+  /** Of the link: to the companion and back, and bytes a second; measured when the model was loaded. */
+  readonly latencyMs: number;
+  readonly bytesPerSecond: number;
+  /** Tokens a second that each way promised, where it was possible. */
+  readonly predicted: Readonly<Partial<Record<CompanionMode | "none", number>>>;
+}
+
+/** What a link has carried since the model was loaded. */
+export interface CompanionStats {
+  readonly sentBytes: number;
+  readonly receivedBytes: number;
+  readonly reconnects: number;
+  /** Sums that were asked for, rows and experts in them, and milliseconds that steps waited for them. */
+  readonly sums: { readonly count: number; readonly rows: number; readonly experts: number; readonly waitMs: number };
 }
 
 export interface PlanOptions
@@ -401,6 +444,8 @@ export interface ModelInfo {
     readonly subgroups: boolean;
   };
   readonly memory: MemoryPlan;
+  /** Set where a companion was asked for. */
+  readonly companion?: CompanionInfo;
 }
 
 /** Device memory in bytes, known before anything is allocated. */

@@ -70,6 +70,13 @@ export class Plan {
     pass.dispatchWorkgroups(this.#grid[3 * i], this.#grid[3 * i + 1], this.#grid[3 * i + 2]);
   }
 
+  /** The memory of what goes into a stop's layer: there from the stop's first dispatch on, until the plan goes on. */
+  inputOf({ input }: Stop): GPUBuffer {
+    const buffer = input && this.#buffers.get(input.scratch);
+    invariant(buffer && input.offset === 0 && input.stride === input.columns, "a stop without an input of its own");
+    return buffer;
+  }
+
   /** The memory of a retained tensor. Other plans use it too: copy it out in the submit that wrote it. */
   bufferOf(tensor: GpuTensor): GPUBuffer {
     const buffer = this.#buffers.get(tensor.scratch);

@@ -35,6 +35,8 @@ export interface Stop {
   readonly expected: number;
   /** Whether the plan may be submitted beyond this place before it is known if it holds. */
   readonly runsOn: boolean;
+  /** The layer's input, where the host sends it elsewhere. */
+  readonly input?: GpuTensor;
 }
 
 /**
@@ -63,6 +65,13 @@ export class Recorder {
   /** Keeps a tensor's memory to the end of the plan, so that it can be read back. */
   retain(tensor: GpuTensor): GpuTensor {
     tensor.scratch.isRetained = true;
+    return tensor;
+  }
+
+  /** Memory for what the host writes before the plan runs, and that is kept to its end. */
+  input(label: string, rows: number, columns: number): GpuTensor {
+    const tensor = this.retain(this.tensor(label, rows, columns));
+    use(tensor.scratch, 0);
     return tensor;
   }
 

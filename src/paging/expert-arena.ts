@@ -13,6 +13,8 @@ export interface ArenaOptions {
   readonly quantization: Quantization;
   /** Experts of each layer that are on the device at a time. */
   readonly slots: number;
+  /** Others have the rest of them: there is room for what theirs say. */
+  readonly isShared?: boolean;
   /** Rows of a decode step, and of any step. */
   readonly maxSequences: number;
   readonly maxTokens: number;
@@ -29,23 +31,25 @@ export class ExpertArena {
   /** [layers, experts] */
   readonly table: GpuBuffer;
   readonly report: GpuBuffer;
+  /** [rows, hidden]: what experts elsewhere make of a layer's input, where they are shared. */
+  readonly sums: GpuBuffer | undefined;
   readonly #layers: readonly ExpertWeights<WeightSource>[];
-  readonly #slots: number;
+  readonly slots: number;
   readonly #device: Device | undefined;
   readonly #staging: StagingRing | undefined;
 
-  constructor({ layers, quantization, slots, maxSequences, maxTokens }: ArenaOptions, device?: Device) {
+  constructor({ layers, quantization, slots, isShared, maxSequences, maxTokens }: ArenaOptions, device?: Device) {
     this.#layers = layers;
-    this.#slots = slots;
+    this.slots = slots;
     this.#device = device;
     const planned = layers.map(({ gateUp, down }) => [gateUp, down].map((source) => planWeight(source, quantization)));
     this.matrices = layers.map(({ experts, gateUp, down }, layer) =>
       [gateUp, down].map((source, i) => ({ source, rows: source.rows / experts, format: planned[layer][i].format })),
     );
     this.weights = planned.map((halves, layer) =>
-      halves.map((weight, i) => allocate({ ...weight, rows: slots * this.matrices[layer][i].rows }, device)),
+      halves.map((weight, i) => allocate({ ...weight, rows: this.#room * this.matrices[layer][i].rows }, device)),
     );
-    const { experts, topK } = layers[0];
+    const { experts, topK, gateUp } = layers[0];
     const buffer = (label: string, words: number): GpuBuffer => {
       const sizeBytes = words * 4;
       return { kind: "buffer", label, sizeBytes, gpu: device?.buffer(label, sizeBytes) };
@@ -55,6 +59,7 @@ export class ExpertArena {
       "expert report",
       REPORT_HEADER + Math.max(layers.length * reportWords(maxSequences, topK), reportWords(maxTokens, topK)),
     );
+    this.sums = isShared ? buffer("sums of experts elsewhere", maxTokens * gateUp.columns) : undefined;
     this.#staging = device && new StagingRing(device.gpu, STAGING, this.expertBytes);
   }
 
@@ -65,7 +70,7 @@ export class ExpertArena {
 
   /** Bytes of one expert of a layer. */
   bytesIn(layer: number): number {
-    return this.weights[layer].reduce((sum, weight) => sum + weightBytes(weight), 0) / this.#slots;
+    return this.weights[layer].reduce((sum, weight) => sum + weightBytes(weight), 0) / this.#room;
   }
 
   /** Bytes of all slots. */
@@ -75,21 +80,27 @@ export class ExpertArena {
 
   /** Bytes of all else: what is written anew in every step. */
   get otherBytes(): number {
-    return this.table.sizeBytes + this.report.sizeBytes + STAGING * this.expertBytes;
+    return this.table.sizeBytes + this.report.sizeBytes + (this.sums?.sizeBytes ?? 0) + STAGING * this.expertBytes;
   }
 
   /** Single buffers, for a device that limits their size. */
   get buffers(): { label: string; sizeBytes: number }[] {
-    return [...this.weights.flat().flatMap(weightBuffers), this.table, this.report];
+    const others = [this.table, this.report, ...(this.sums ? [this.sums] : [])];
+    return [...this.weights.flat().flatMap(weightBuffers), ...others];
   }
 
   /** The experts of a layer as ops take them. */
   experts(layer: number, nextRouter: GpuWeight | undefined): GpuExperts {
     const { experts, topK } = this.#layers[layer];
     const [gateUp, down] = this.weights[layer];
-    const { table, report } = this;
-    const paging = { slots: this.#slots, layer, layers: this.#layers.length, table, report, nextRouter };
+    const { table, report, sums } = this;
+    const paging = { slots: this.#room, layer, layers: this.#layers.length, table, report, sums, nextRouter };
     return { experts, topK, gateUp, down, paging };
+  }
+
+  /** Slots as kernels know them: a buffer cannot be empty. */
+  get #room(): number {
+    return Math.max(1, this.slots);
   }
 
   /** Puts an expert into a slot; what was submitted before still sees the one that was there. */

@@ -21,6 +21,11 @@ export class ExpertSlots {
     return this.#expertIn.length;
   }
 
+  /** Slots that nothing lies in. */
+  get free(): number {
+    return this.#expertIn.reduce((count, expert) => count + Number(expert === MISSING), 0);
+  }
+
   has(expert: number): boolean {
     return this.table[expert] !== MISSING;
   }

@@ -36,24 +36,26 @@ export function slotsWithin(
   const [layer] = sparseLayers(sources);
   if (!layer) return undefined;
   const { experts, topK } = layer;
+  // What a companion has need not be here at any time.
+  const fewest = options.sharesExperts ? 0 : topK;
   if ("share" in budget) {
-    const slots = Math.max(topK, Math.round(budget.share * experts));
+    const slots = Math.max(fewest, Math.round(budget.share * experts));
     return slots < experts ? slots : undefined;
   }
   const total = (expertSlots?: number) => memoryPlan(sources, profile, { ...options, expertSlots }).total;
   if (total() <= budget.bytes) return undefined;
-  const least = total(topK);
+  const least = total(fewest);
   if (topK >= experts || least > budget.bytes) {
     throw new OutOfMemoryError(
       least,
-      `${megabytes(budget.bytes)} are too little: with ${topK} experts a layer, which every token needs, the model takes ` +
+      `${megabytes(budget.bytes)} are too little: with ${fewest} experts a layer, ${fewest > 0 ? "which every token needs, " : ""}the model takes ` +
         `${megabytes(least)}. Allow more memory, or try quantization "q4" or a smaller maxContext.`,
     );
   }
   const slotBytes = expertArena(sources, { ...options, expertSlots: topK })!.slotBytes / topK;
-  let slots = Math.min(experts - 1, topK + Math.floor((budget.bytes - least) / slotBytes));
+  let slots = Math.min(experts - 1, fewest + Math.floor((budget.bytes - least) / slotBytes));
   // Scratch grows a little with the slots.
-  while (slots > topK && total(slots) > budget.bytes) slots--;
+  while (slots > fewest && total(slots) > budget.bytes) slots--;
   return slots;
 }
 

@@ -32,6 +32,8 @@ export interface RunnerOptions {
   readonly cacheTokens?: number;
   /** Experts of each sparse layer that the device holds at a time. Default: all. */
   readonly expertSlots?: number;
+  /** The others are not brought here: a companion computes with them. */
+  readonly sharesExperts?: boolean;
   /** Token ids that exist; rows of the embedding beyond are padding. */
   readonly usableVocabulary: number;
 }

@@ -1,4 +1,4 @@
-import type { MemoryPlan, PagingStats, Quantization } from "../api/types.ts";
+import type { CompanionStats, MemoryPlan, PagingStats, Quantization } from "../api/types.ts";
 import type {
   DecodeRow,
   ResolvedSampling,
@@ -14,9 +14,13 @@ import { Plan } from "../gpu/plan.ts";
 import { profilePlan } from "../gpu/profile-plan.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
 import { convertWeights, type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/weights.ts";
+import type { ExpertArena } from "../paging/expert-arena.ts";
+import type { ExpertHost } from "../paging/expert-host.ts";
 import { ExpertPager } from "../paging/expert-pager.ts";
+import { SharedExperts } from "../paging/shared-experts.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { loadWeight, planWeight, weightBytes } from "../weights/load.ts";
+import { ExpertSums } from "./expert-sums.ts";
 import {
   decodeSizes,
   planMemory,
@@ -26,7 +30,7 @@ import {
   runnerParts,
   scoreSizes,
 } from "./memory-plan.ts";
-import { expertArena, pagedSources, withArena } from "./paged-experts.ts";
+import { expertArena, pagedSources, sparseLayers, withArena } from "./paged-experts.ts";
 import { Readback } from "./readback.ts";
 import { type RecordedStep, recordStep, type StepKind, type StepSize } from "./record-step.ts";
 import { Sampler } from "./sampler.ts";
@@ -43,6 +47,12 @@ export interface LoadRunnerOptions extends RunnerOptions {
   readonly loadWeight?: typeof loadWeight;
   /** With fewer slots than experts the sources have to stay readable; this is called when that ends. */
   readonly onDispose?: () => void;
+  /** Who computes with the experts that this device does not hold. */
+  readonly companion?: CompanionExperts;
+}
+
+export interface CompanionExperts extends ExpertHost {
+  readonly stats: CompanionStats;
 }
 
 interface CompiledStep extends RecordedStep {
@@ -71,7 +81,9 @@ export class ModelRunner implements Runner {
   /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
   readonly weightBytes: number;
   /** Set where the device holds some of the experts at a time. */
-  readonly #pager: ExpertPager | undefined;
+  readonly #pager: ExpertPager | SharedExperts | undefined;
+  readonly #companion: CompanionExperts | undefined;
+  #experts: ExpertSums | undefined;
   readonly #onDispose: (() => void) | undefined;
   readonly #copies: StateCopies;
   readonly transfer: StateTransfer;
@@ -81,15 +93,16 @@ export class ModelRunner implements Runner {
   #delayed: Promise<void> | undefined;
 
   private constructor(
-    { device, onDispose }: LoadRunnerOptions,
+    { device, onDispose, companion }: LoadRunnerOptions,
     loaded: Pick<ModelRunner, "memory" | "weightBytes"> & {
       weights: ModelWeights<GpuWeight>;
       parts: RunnerParts;
-      pager: ExpertPager | undefined;
+      pager: ExpertPager | SharedExperts | undefined;
     },
   ) {
     this.#device = device;
     this.#onDispose = onDispose;
+    this.#companion = companion;
     this.#weights = loaded.weights;
     this.#parts = loaded.parts;
     this.#pager = loaded.pager;
@@ -138,7 +151,7 @@ export class ModelRunner implements Runner {
     const runner = new ModelRunner(options, {
       weights: withArena(weights, arena),
       parts,
-      pager: arena && new ExpertPager(device, arena, parts.batch),
+      pager: arena && pagerOf(device, arena, parts, options.companion),
       memory,
       weightBytes: sumWeights(convertWeights(sources, plan), weightBytes).active,
     });
@@ -170,6 +183,18 @@ export class ModelRunner implements Runner {
   /** What the cache of experts has done so far, where the device does not hold all of them. */
   get paging(): PagingStats | undefined {
     return this.#pager?.stats;
+  }
+
+  get companion(): CompanionStats | undefined {
+    return this.#companion?.stats;
+  }
+
+  /** The model's experts for others to compute with, where it has them all. */
+  get experts(): ExpertHost | undefined {
+    const layers = sparseLayers(this.#weights);
+    if (this.#pager || layers.length === 0) return undefined;
+    this.#experts ??= new ExpertSums(this.#device, layers);
+    return this.#experts;
   }
 
   /** Results read from the device so far. */
@@ -452,6 +477,12 @@ export class ModelRunner implements Runner {
       throw error;
     }
   }
+}
+
+function pagerOf(device: Device, arena: ExpertArena, { batch }: RunnerParts, companion?: CompanionExperts) {
+  if (!companion) return new ExpertPager(device, arena, batch);
+  const layers = arena.weights.map((_, layer) => ({ ...arena.experts(layer, undefined), paging: undefined }));
+  return new SharedExperts(device, arena, companion, new ExpertSums(device, layers));
 }
 
 const planKey = (kind: StepKind, { rows, sequences }: StepSize) => `${kind} ${rows} × ${sequences}`;

@@ -1,14 +1,23 @@
 import type { Device } from "../gpu/device.ts";
 import type { GpuWeight } from "../gpu/resources.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
-import type { ExpertWeights } from "../ops/ops.ts";
+import type { ExpertWeights, Weight } from "../ops/ops.ts";
 import { ExpertArena } from "../paging/expert-arena.ts";
+import type { ExpertShape } from "../paging/expert-host.ts";
 import type { WeightSource } from "../weights/format.ts";
 import type { RunnerOptions } from "./memory-plan.ts";
 
 /** Experts of the sparse layers, in order. */
 export const sparseLayers = <W>({ layers }: ModelWeights<W>): ExpertWeights<W>[] =>
   layers.flatMap(({ feedForward }) => (feedForward.kind === "moe" ? [feedForward.experts] : []));
+
+/** Of the experts of a model, where it has some. */
+export function expertShape<W extends Weight>(weights: ModelWeights<W>): ExpertShape | undefined {
+  const layers = sparseLayers(weights);
+  if (layers.length === 0) return undefined;
+  const [{ experts, topK, gateUp }] = layers;
+  return { layers: layers.length, experts, topK, hidden: gateUp.columns };
+}
 
 /** Where experts come and go, if the device is to hold fewer of them than there are; without a device only sizes. */
 export function expertArena(
@@ -25,6 +34,7 @@ export function expertArena(
       layers,
       quantization: options.quantization,
       slots,
+      isShared: options.sharesExperts,
       maxSequences,
       maxTokens: Math.max(maxBatchTokens, maxSequences),
     },

@@ -37,6 +37,8 @@ export interface ServerOptions {
   readonly recordBody?: number;
   /** Told of every request when it has been answered to the end. Default: nobody. */
   readonly onRequest?: (request: RequestRecord) => void;
+  /** Told of links of pages that were refused, or broke the protocol. Default: standard error. */
+  readonly onRefusedLink?: (line: string) => void;
   /** What `/version` says. */
   readonly version?: string;
   /** Told of what went wrong in the server itself. Default: standard error. */
@@ -67,6 +69,7 @@ const DEFAULTS: ResolvedOptions = {
   rehearse: true,
   recordBody: 0,
   onRequest: () => {},
+  onRefusedLink: (line) => console.error(line),
   version: "0.0.0",
   onError: (error, requestId) => console.error(`request ${requestId}:`, error),
 };

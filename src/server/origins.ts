@@ -1,6 +1,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { cors } from "hono/cors";
 import { HttpError } from "./http-error.ts";
+import type { ResolvedOptions } from "./options.ts";
 import type { Env } from "./respond.ts";
 import type { Service } from "./service.ts";
 
@@ -9,8 +10,7 @@ import type { Service } from "./service.ts";
  * that its browser reaches, and is only kept from reading the answer; so where no key is wanted, others are refused.
  */
 export function origins({ options, keys }: Service): MiddlewareHandler<Env>[] {
-  const isAllowed = (origin: string) =>
-    options.allowedOrigins.includes("*") || options.allowedOrigins.includes(origin) || isLoopback(origin);
+  const isAllowed = (origin: string) => isAllowedOrigin(options, origin);
   const refuse = async (c: Context<Env>, next: () => Promise<void>) => {
     const origin = c.req.header("origin");
     if (origin !== undefined && keys.count === 0 && !isAllowed(origin)) {
@@ -26,6 +26,9 @@ export function origins({ options, keys }: Service): MiddlewareHandler<Env>[] {
   });
   return [answer, refuse];
 }
+
+export const isAllowedOrigin = ({ allowedOrigins }: Pick<ResolvedOptions, "allowedOrigins">, origin: string): boolean =>
+  allowedOrigins.includes("*") || allowedOrigins.includes(origin) || isLoopback(origin);
 
 /** Whether an origin is of this machine, whatever its port. */
 function isLoopback(origin: string): boolean {

@@ -21,6 +21,7 @@ export class ObservedPlatform implements Platform {
   }
 
   readonly loadReference = nodePlatform.loadReference;
+  readonly sockets = nodePlatform.sockets;
 
   async openGpu(options: Parameters<Platform["openGpu"]>[0]) {
     const { gpu, adapter } = await nodePlatform.openGpu({ adapter: testAdapterName, ...options });

@@ -4,6 +4,7 @@ import type { Stop } from "../../gpu/recorder.ts";
 import type { GpuBuffer, GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { teamSum } from "../../kernels/dense/team-sum.ts";
 import { weightFragments } from "../../kernels/lib/weights.ts";
+import { addSums } from "../../kernels/moe/add-sums.ts";
 import { combineExperts } from "../../kernels/moe/combine-experts.ts";
 import { expertDown } from "../../kernels/moe/expert-down.ts";
 import { expertGateUp } from "../../kernels/moe/expert-gate-up.ts";
@@ -12,6 +13,7 @@ import { groupedKernels } from "../../kernels/moe/grouped-matmul.ts";
 import { locateExperts } from "../../kernels/moe/locate-experts.ts";
 import { presence } from "../../kernels/moe/presence.ts";
 import { routeKernel, routeShare } from "../../kernels/moe/route.ts";
+import { splitExperts } from "../../kernels/moe/split-experts.ts";
 import type { Batch } from "../batch.ts";
 import type { ExpertWeights } from "../ops.ts";
 import type { GpuContext, GpuRouting } from "./gpu-ops.ts";
@@ -31,6 +33,8 @@ export interface ExpertPaging {
   readonly table: GpuBuffer;
   /** What the device found missing; src/paging/report.ts says how it is laid out. */
   readonly report: GpuBuffer;
+  /** [rows, hidden]: what experts elsewhere make of the rows, where those that are not here are not brought here. */
+  readonly sums?: GpuBuffer;
   /** The next layer's router. On this layer's input it foretells what that layer will choose. */
   readonly nextRouter?: GpuWeight;
 }
@@ -86,8 +90,58 @@ export function experts(
   invariant(x.columns === gateUp.columns, `${gateUp.label}: ${gateUp.columns} columns for an input of ${x.columns}`);
   const way = isGrouped(gpu.recorder.profile, x, weights) ? grouped : byIds;
   if (!paging) return way(gpu, x, routing, weights);
+  if (paging.sums) return shared(gpu, x, routing, weights, paging.sums, way);
   const located = locate(gpu, x, routing, weights, batch, way === grouped ? "pairs" : "rows");
   return way(gpu, x, located, weights);
+}
+
+/** Experts that lie here, plus what others make of the rows. The host brings that after looking at the choice. */
+function shared(
+  gpu: GpuContext,
+  x: GpuTensor,
+  { ids, weights: routing }: GpuRouting,
+  weights: GpuExperts,
+  elsewhere: GpuBuffer,
+  way: ExpertsOp,
+): GpuTensor {
+  const { recorder, batchBuffer: batch } = gpu;
+  const { experts, topK, paging } = weights;
+  const { layer, table, report } = paging!;
+  const slots = recorder.tensor("expert slots", x.rows, topK);
+  const shares = recorder.tensor("expert shares", x.rows, topK);
+  const from = recorder.dispatches.length;
+  const expectedAt = REPORT_HEADER + x.rows * topK;
+  const stop = {
+    layer,
+    from,
+    to: from,
+    unit: "pairs",
+    topK,
+    chosenAt: REPORT_HEADER,
+    expectedAt,
+    expected: 0,
+  } as const;
+  recorder.stops.push({ ...stop, runsOn: false, input: x });
+  splitExperts(recorder, {
+    buffers: { ids, routing, table, slots, shares, report, batch },
+    constants: {
+      WORKGROUP: recorder.profile.serialWorkgroups ? 16 : 256,
+      EXPERTS: experts,
+      TOP_K: topK,
+      LAYER: layer,
+      CHOSEN_AT: REPORT_HEADER,
+      WEIGHTS_AT: expectedAt,
+    },
+    grid: [1],
+  });
+  const here = way(gpu, x, { ids: slots, weights: shares }, weights);
+  const y = recorder.tensor("experts here and elsewhere", x.rows, x.columns);
+  addSums(recorder, {
+    buffers: { here, elsewhere, y, batch },
+    constants: { COLUMNS: x.columns },
+    grid: [Math.ceil(x.columns / 64), x.rows],
+  });
+  return y;
 }
 
 /** The routing with slots in place of experts. Opens a stop, which `closeStop` ends. */

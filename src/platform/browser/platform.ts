@@ -17,6 +17,8 @@ export const browserPlatform: Platform = {
     return new FileListSource("files" in source ? source.files : source);
   },
 
+  sockets: async () => (url) => new WebSocket(url),
+
   async loadReference(weights, options) {
     const { ReferenceRunner } = await import("../../reference/reference-runner.ts");
     return ReferenceRunner.load(weights, options);

@@ -22,6 +22,12 @@ export const nodePlatform: Platform = {
     return new FileListSource("files" in source ? source.files : source);
   },
 
+  async sockets() {
+    // Node has its own from version 22 on. Other uses need none of this.
+    const { WebSocket } = await import("ws");
+    return (url) => new WebSocket(url, { perMessageDeflate: false, maxPayload: 2 ** 28 });
+  },
+
   async loadReference(weights, options) {
     const { ReferenceRunner } = await import("../../reference/reference-runner.ts");
     return ReferenceRunner.load(weights, options);

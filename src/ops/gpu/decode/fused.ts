@@ -192,7 +192,7 @@ export interface ExpertParts {
 export function canMixExperts(
   {
     x,
-    experts: { gateUp, down, topK },
+    experts: { gateUp, down, topK, paging },
     sharedDown,
     residual,
   }: Omit<ExpertParts, "logits" | "sharedGateUp" | "sharedGate">,
@@ -201,6 +201,8 @@ export function canMixExperts(
   const innerBlocks = topK * down.columns + sharedDown.columns;
   return (
     x.rows === 1 &&
+    // The host has to see what goes into the experts.
+    !paging?.sums &&
     x.offset % 4 === 0 &&
     residual.offset === 0 &&
     topK <= profile.subgroupMaxSize &&

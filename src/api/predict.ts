@@ -1,0 +1,142 @@
+import type { LinkSpeed } from "../companion/measure-link.ts";
+import type { Welcome } from "../companion/protocol.ts";
+import { OutOfMemoryError } from "../errors.ts";
+import { Device } from "../gpu/device.ts";
+import { type ModelWeights, sumWeights } from "../models/qwen3-next/weights.ts";
+import { expectedHitRate } from "../paging/hit-rates.ts";
+import { slotsWithin } from "../runner/expert-budget.ts";
+import type { RunnerOptions } from "../runner/memory-plan.ts";
+import { sparseLayers } from "../runner/paged-experts.ts";
+import { type DeviceSpeed, probeSpeed } from "../runner/probe-speed.ts";
+import { dataBytes, type WeightSource } from "../weights/format.ts";
+import { planWeight, weightBytes } from "../weights/load.ts";
+import type { Platform } from "./platform.ts";
+import type { CompanionInfo, LoadOptions } from "./types.ts";
+
+/** What a way to write tokens depends on. */
+export interface Facts {
+  readonly device: DeviceSpeed;
+  readonly link: LinkSpeed;
+  readonly host: Pick<Welcome, "tokensPerSecond" | "sumMs">;
+  readonly layers: number;
+  /** Of each sparse layer; 0 layers where there are none. */
+  readonly sparse: {
+    readonly layers: number;
+    readonly experts: number;
+    readonly topK: number;
+    readonly hidden: number;
+  };
+  /** Elements of weights that a token meets: in all, and in one expert. */
+  readonly elements: number;
+  readonly expertElements: number;
+  readonly expertBytes: number;
+  /** Experts of a layer that this device holds if it shares the others, and if it reads them; undefined where it cannot. */
+  readonly sharedSlots: number | undefined;
+  readonly pagedSlots: number | undefined;
+  /** Of the store that experts are read from. */
+  readonly storeBytesPerSecond: number;
+}
+
+/** Kernels of a layer, roughly. */
+const KERNELS = 14;
+
+/** Bytes of a frame beside its numbers, and of a token's. */
+const FRAME_BYTES = 120;
+const TOKEN_BYTES = 200;
+
+/** Tokens a second of each way that is possible. */
+export function foretell(facts: Facts): CompanionInfo["predicted"] {
+  const { device, link, host, layers, sparse, sharedSlots, pagedSlots } = facts;
+  const hereMs = layers * KERNELS * device.dispatchMs + device.readMs;
+  const workMs = (experts: number) =>
+    hereMs + (facts.elements - sparse.layers * (sparse.topK - experts) * facts.expertElements) / device.elementsPerMs;
+  const predicted: { -readonly [way in keyof CompanionInfo["predicted"]]: number } = {};
+  if (pagedSlots !== undefined) {
+    const isWhole = pagedSlots >= sparse.experts;
+    const misses = isWhole ? 0 : sparse.topK * (1 - expectedHitRate(pagedSlots / sparse.experts));
+    const readMs = (1000 * misses * facts.expertBytes) / facts.storeBytesPerSecond;
+    predicted.none = 1000 / (workMs(sparse.topK) + sparse.layers * (readMs + (isWhole ? 0 : device.readMs)));
+  }
+  if (sharedSlots !== undefined && host.sumMs !== undefined && sparse.layers > 0) {
+    // What stays in its slots is found less often than what comes and goes.
+    const share = sharedSlots / sparse.experts;
+    const bytes = 4 * (2 * sparse.hidden + 2 * sparse.topK) + 2 * FRAME_BYTES;
+    const wayMs = link.latencyMs + (1000 * bytes) / link.bytesPerSecond + host.sumMs;
+    const asks = 1 - share ** sparse.topK;
+    predicted.experts = 1000 / (workMs(sparse.topK * share) + sparse.layers * (device.readMs + asks * wayMs));
+  }
+  predicted.requests = Math.min(host.tokensPerSecond, link.bytesPerSecond / TOKEN_BYTES);
+  return predicted;
+}
+
+/** The same for a model, a device, a store and a link, which are measured for it. */
+export async function predict(
+  platform: Platform,
+  sources: ModelWeights<WeightSource>,
+  runnerOptions: Omit<RunnerOptions, "kvFormat">,
+  options: LoadOptions,
+  host: Welcome,
+  link: LinkSpeed,
+): Promise<CompanionInfo["predicted"]> {
+  const { dtype = "auto", precise } = options.device ?? {};
+  const opened = await platform.openGpu(options.device ?? {}).catch(() => undefined);
+  // Without a device of one's own there is one way.
+  if (!opened) return { requests: host.tokensPerSecond };
+  const device = await Device.open({ ...opened, withoutF16: dtype === "f32", precise });
+  try {
+    const { profile } = device;
+    const kvFormat = dtype === "f16" || (dtype === "auto" && profile.f16) ? "f16" : "f32";
+    const slots = (sharesExperts: boolean) => {
+      try {
+        const within = slotsWithin(options.memory, sources, profile, { ...runnerOptions, kvFormat, sharesExperts });
+        return within ?? Number.POSITIVE_INFINITY;
+      } catch (error) {
+        if (error instanceof OutOfMemoryError) return undefined;
+        throw error;
+      }
+    };
+    const layers = sparseLayers(sources);
+    const planned = layers[0] && planWeight(layers[0].gateUp, runnerOptions.quantization);
+    const format = planned?.format ?? planWeight(sources.head, runnerOptions.quantization).format;
+    const expert = layers[0] && [layers[0].gateUp, layers[0].down];
+    const perExpert = (size: (source: WeightSource) => number) =>
+      expert ? expert.reduce((sum, source) => sum + size(source), 0) / layers[0].experts : 0;
+    return foretell({
+      device: await probeSpeed(device, format),
+      link,
+      host,
+      layers: sources.layers.length,
+      sparse: {
+        layers: layers.length,
+        experts: layers[0]?.experts ?? 0,
+        topK: layers[0]?.topK ?? 0,
+        hidden: sources.finalNorm.weight.rows * sources.finalNorm.weight.columns,
+      },
+      elements: sumWeights(sources, ({ rows, columns }) => rows * columns).active,
+      expertElements: perExpert(({ rows, columns }) => rows * columns),
+      expertBytes: perExpert((source) => weightBytes(planWeight(source, runnerOptions.quantization))),
+      sharedSlots: options.memory === undefined ? 0 : slots(true),
+      pagedSlots: slots(false),
+      storeBytesPerSecond: expert ? await storeSpeed(expert, layers[0].experts) : Number.POSITIVE_INFINITY,
+    });
+  } finally {
+    device.dispose();
+  }
+}
+
+/** From reading some experts as they are read when they are missing. */
+async function storeSpeed(matrices: readonly WeightSource[], experts: number): Promise<number> {
+  const startMs = performance.now();
+  let bytes = 0;
+  const count = Math.min(4, experts);
+  await Promise.all(
+    Array.from({ length: count }, (_, expert) =>
+      matrices.map(async ({ rows, columns, format, read }, i) => {
+        const each = rows / experts;
+        await read.call(matrices[i], expert * each, (expert + 1) * each);
+        bytes += dataBytes(format, each * columns);
+      }),
+    ).flat(),
+  );
+  return (1000 * bytes) / Math.max(performance.now() - startMs, 0.1);
+}

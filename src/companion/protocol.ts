@@ -1,0 +1,73 @@
+import type { EngineEvent } from "../engine/engine.ts";
+import type { ResolvedSampling, Sampled } from "../engine/runner.ts";
+import type { ExpertShape } from "../paging/expert-host.ts";
+
+/** Counts up when a client and a server of different ages could misunderstand each other. */
+export const VERSION = 1;
+
+/** Where a server answers links. */
+export const PATH = "/v1/companion";
+
+/**
+ * What a client says. Numbers are in the payload: of `generate` the prompt, the reply's beginning and the mask (u32), of `sum`
+ * the rows (f32 [rows, H]), then the experts (u32) and their weights (f32), [rows, topK] each; of `ping` anything.
+ */
+export type ToCompanion =
+  | { readonly kind: "hello"; readonly version: number; readonly key?: string }
+  | { readonly kind: "ping"; readonly id: number }
+  | GenerateMessage
+  | { readonly kind: "sum"; readonly id: number; readonly layer: number; readonly rows: number }
+  | { readonly kind: "stats"; readonly id: number }
+  | { readonly kind: "abort"; readonly id: number };
+
+export interface GenerateMessage {
+  readonly kind: "generate";
+  readonly id: number;
+  readonly promptTokens: number;
+  readonly replyTokens: number;
+  readonly maskWords: number;
+  readonly boundaries?: readonly number[];
+  readonly logits: boolean;
+  /** Draw nothing, and give the logits after each token of the prompt. */
+  readonly score: boolean;
+  readonly sampling: Omit<ResolvedSampling, "logitBias"> & {
+    readonly logitBias: readonly (readonly [number, number])[];
+  };
+}
+
+/** What a server says; the last answer to a request is `done` or `error`. Payloads: logits of an `event`, the rows of a sum, a ping's own. */
+export type FromCompanion =
+  | Welcome
+  | { readonly kind: "event"; readonly id: number; readonly event: WireEvent }
+  | { readonly kind: "done"; readonly id: number; readonly value?: unknown }
+  | { readonly kind: "error"; readonly id?: number; readonly error: ErrorParts };
+
+export type WireEvent =
+  | Extract<EngineEvent, { kind: "prefill" }>
+  | { readonly kind: "token"; readonly sampled: Omit<Sampled, "logits"> }
+  | { readonly kind: "scored"; readonly position: number };
+
+/** What a link can be used for. */
+export interface Welcome {
+  readonly kind: "welcome";
+  readonly version: number;
+  /** What the server's model is, to be compared with one's own. */
+  readonly fingerprint: string;
+  /** Its name, and its tokens of context. */
+  readonly label: string;
+  readonly maxContext: number;
+  readonly experts?: ExpertShape;
+  /** How fast the server decodes for one client, and milliseconds that a sum of one row takes there: measured. */
+  readonly tokensPerSecond: number;
+  readonly sumMs?: number;
+  /** Requests under way at once, and bytes of a frame, at most. */
+  readonly maxOpen: number;
+  readonly maxFrameBytes: number;
+}
+
+export interface ErrorParts {
+  readonly name: string;
+  readonly message: string;
+  readonly stack?: string;
+  readonly facts: Readonly<Record<string, unknown>>;
+}

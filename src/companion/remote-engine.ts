@@ -1,0 +1,120 @@
+import type { EngineEvent, EngineRequest, EngineStats } from "../engine/engine.ts";
+import { CompanionError } from "../errors.ts";
+import { floats } from "./frames.ts";
+import { BrokenLink, type Link } from "./link.ts";
+import type { GenerateMessage, WireEvent } from "./protocol.ts";
+
+/** An engine that takes over. */
+interface Successor {
+  readonly engine: {
+    generate(request: EngineRequest): AsyncGenerator<EngineEvent, void, void>;
+    dispose(): void;
+  };
+}
+
+/** An engine at the other end of a link. Where the link breaks, a reply goes on from the tokens that have come. */
+export class RemoteEngine {
+  readonly #link: Link;
+  readonly #fallback: (() => Promise<Successor>) | undefined;
+  /** Who has taken over since the link was gone for good. */
+  #successor: Promise<Successor> | undefined;
+  readonly isLost = false;
+
+  /** @param fallback gives another engine once the link is gone for good; without it that is an error */
+  constructor(link: Link, fallback?: () => Promise<Successor>) {
+    this.#link = link;
+    this.#fallback = fallback;
+  }
+
+  async *generate(request: EngineRequest): AsyncGenerator<EngineEvent, void, void> {
+    if (this.#successor) {
+      yield* (await this.#successor).engine.generate(request);
+      return;
+    }
+    const { signal, mask, sampling } = request;
+    const reply = [...(request.reply ?? [])];
+    const limit = sampling.maxTokens;
+    let hasBegun = false;
+    let scored = 0;
+    const score =
+      request.score &&
+      ((logits: Float32Array, position: number) => {
+        if (position < scored) return;
+        scored = position + 1;
+        request.score!(logits, position);
+      });
+    while (!signal?.aborted) {
+      // A mask depends on what was drawn: it goes with each token.
+      const part = {
+        ...request,
+        score,
+        reply,
+        sampling: mask ? { ...sampling, maxTokens: reply.length + 1 } : sampling,
+      };
+      try {
+        let isLast = true;
+        for await (const event of this.#part(part)) {
+          if (event.kind === "token") {
+            reply.push(event.sampled.token);
+            const { isLast: ended, token } = event.sampled;
+            isLast = mask ? sampling.stopIds.includes(token) || reply.length >= limit : ended;
+            yield { kind: "token", sampled: { ...event.sampled, isLast } };
+          } else if (!hasBegun) yield event;
+        }
+        if (isLast) return;
+      } catch (error) {
+        // Sent again with what has come, the request goes on where it was.
+        if (error instanceof BrokenLink) continue;
+        const isGone = error instanceof CompanionError && (error.reason === "lost" || error.reason === "unreachable");
+        if (!isGone || !this.#fallback) throw error;
+        this.#successor = this.#fallback();
+        // Whatever keeps the model from being run here, the link may stand again.
+        this.#successor.catch(() => {
+          this.#successor = undefined;
+        });
+        const { engine } = await this.#successor;
+        for await (const event of engine.generate({ ...request, score, reply })) {
+          if (event.kind === "token" || !hasBegun) yield event;
+        }
+        return;
+      } finally {
+        hasBegun = reply.length > (request.reply?.length ?? 0);
+      }
+    }
+  }
+
+  async stats(): Promise<EngineStats> {
+    const { header } = await this.#link.call({ kind: "stats" });
+    return header.value as EngineStats;
+  }
+
+  /** What the server keeps is of many. */
+  clearCache(): void {}
+
+  dispose(): void {
+    this.#link.close();
+    this.#successor?.then(({ engine }) => engine.dispose()).catch(() => {});
+  }
+
+  async *#part({ prompt, reply = [], sampling, boundaries, logits = false, mask, score, signal }: EngineRequest) {
+    const masked = mask?.(reply) ?? new Uint32Array(0);
+    const header: Omit<GenerateMessage, "id"> = {
+      kind: "generate",
+      promptTokens: prompt.length,
+      replyTokens: reply.length,
+      maskWords: masked.length,
+      boundaries,
+      logits,
+      score: score !== undefined,
+      sampling: { ...sampling, logitBias: [...sampling.logitBias] },
+    };
+    const numbers = [Uint32Array.from(prompt), Uint32Array.from(reply), masked];
+    for await (const { header: answer, payload } of this.#link.request(header, numbers, signal)) {
+      if (answer.kind !== "event") continue;
+      const event = answer.event as WireEvent;
+      if (event.kind === "scored") score!(floats(payload), event.position);
+      else if (event.kind === "prefill") yield event;
+      else yield { kind: "token", sampled: { ...event.sampled, ...(logits && { logits: floats(payload) }) } } as const;
+    }
+  }
+}

@@ -1,0 +1,50 @@
+import * as z from "zod";
+
+const id = z.number().int().min(0);
+const count = z
+  .number()
+  .int()
+  .min(0)
+  .max(2 ** 24);
+const finite = z.number();
+
+const sampling = z.object({
+  temperature: finite.min(0),
+  topK: count,
+  topP: finite.gt(0).max(1),
+  minP: finite.min(0).max(1),
+  presencePenalty: finite.min(-2).max(2),
+  frequencyPenalty: finite.min(-2).max(2),
+  repetitionPenalty: finite.gt(0).max(2),
+  seed: z
+    .number()
+    .int()
+    .min(0)
+    .max(2 ** 32 - 1),
+  logitBias: z.array(z.tuple([count, finite])).max(1024),
+  stopIds: z.array(count).max(16),
+  maxTokens: count,
+});
+
+export const hello = z.object({ kind: z.literal("hello"), version: z.number(), key: z.string().max(4096).optional() });
+
+/** What may be said after hello: `ToCompanion`. */
+export const message = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("ping"), id }),
+  z.object({ kind: z.literal("stats"), id }),
+  z.object({ kind: z.literal("abort"), id }),
+  z.object({ kind: z.literal("sum"), id, layer: count, rows: count.min(1) }),
+  z.object({
+    kind: z.literal("generate"),
+    id,
+    promptTokens: count,
+    replyTokens: count,
+    maskWords: count,
+    boundaries: z.array(count).max(4096).optional(),
+    logits: z.boolean(),
+    score: z.boolean(),
+    sampling,
+  }),
+]);
+
+export type Message = z.infer<typeof message>;
