@@ -20,15 +20,8 @@ export interface GpuChoice {
 export const gpuOptions = (command: Command): Command =>
   command
     .option("--gpus <numbers>", "GPUs to use, such as 0,1: a process for each; `sluice devices` counts them", gpuList)
-    .option("--tensor-parallel-size <count>", "use so many GPUs, in whatever way is best; also -tp", wholeNumber(1))
-    .option("--data-parallel-size <count>", "so many whole models, a GPU each; also -dp", wholeNumber(1));
-
-/** The command line with the spellings of other servers turned into ours. */
-export const spelledOurWay = (args: readonly string[]): string[] =>
-  args.map((arg) => {
-    const [, name, value] = /^(-{1,2}(?:tp|dp)(?:-size)?)(=.*)?$/.exec(arg) ?? [];
-    return name ? `--${name.includes("tp") ? "tensor" : "data"}-parallel-size${value ?? ""}` : arg;
-  });
+    .option("--tensor-parallel-size <count>", "use so many GPUs, in whatever way is best", wholeNumber(1))
+    .option("--data-parallel-size <count>", "so many whole models, a GPU each", wholeNumber(1));
 
 /** Which GPUs were asked for, if any were. */
 export function wantedGpus({ gpus, tensorParallelSize, dataParallelSize }: GpuChoice): readonly number[] | undefined {
@@ -37,7 +30,12 @@ export function wantedGpus({ gpus, tensorParallelSize, dataParallelSize }: GpuCh
 }
 
 /** Loads the model in a process for each GPU, and says what runs where. */
-export async function loadOnGpus(model: string, wanted: readonly number[], options: LoadOptions): Promise<GpuPool> {
+export async function loadOnGpus(
+  model: string,
+  wanted: readonly number[],
+  options: LoadOptions,
+  say: (line: string) => void,
+): Promise<GpuPool> {
   const { adapter, reference } = options.device ?? {};
   const system = { adapters: reference ? [] : await listAdapters(), gpus: await systemGpus(), hide: hidingCommand };
   const assigned = await assignGpus({ wanted, adapter, reference }, system);
@@ -48,12 +46,12 @@ export async function loadOnGpus(model: string, wanted: readonly number[], optio
       start: () => new ChildWorker({ script: workerScript(), wrapper }),
     }),
   );
-  console.error(`Split: ${hosts.length === 1 ? "one process" : `${hosts.length} whole models, a process each`}.`);
+  say(`Split: ${hosts.length === 1 ? "one process" : `${hosts.length} whole models, a process each`}.`);
   const pool = await GpuPool.load(hosts, model, {
     ...options,
-    onChange: (label, { state, reason }) => console.error(`${label}: ${state === "live" ? "there again" : reason}`),
+    onChange: (label, { state, reason }) => say(`${label}: ${state === "live" ? "there again" : reason}`),
   });
-  for (const { label, info } of pool.workers) console.error(`${label}: ${planText(info)}`);
+  for (const { label, info } of pool.workers) say(`${label}: ${planText(info)}`);
   return pool;
 }
 

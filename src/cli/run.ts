@@ -5,7 +5,6 @@ import { addCache } from "./cache.ts";
 import { addChat } from "./chat.ts";
 import { addDevices } from "./devices.ts";
 import { addGenerate } from "./generate.ts";
-import { spelledOurWay } from "./gpus.ts";
 import { addInspect } from "./inspect.ts";
 import { addPack } from "./pack.ts";
 import { packageVersion } from "./package.ts";
@@ -18,7 +17,7 @@ export async function run(args: readonly string[]): Promise<number> {
   process.stdout.on("error", (error: NodeJS.ErrnoException) => process.exit(error.code === "EPIPE" ? 0 : 1));
   const program = sluice();
   try {
-    await program.parseAsync(args[0] === "serve" ? spelledOurWay(args) : args, { from: "user" });
+    await program.parseAsync(args, { from: "user" });
     return Number(process.exitCode ?? 0);
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;

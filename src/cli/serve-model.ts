@@ -3,6 +3,7 @@ import type { LoadOptions, LoadProgress } from "../api/types.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import { type LanguageModel, LLM } from "../node.ts";
 import type { Log } from "../server/log.ts";
+import { loadOnGpus } from "./gpus.ts";
 import { loadingLine } from "./loading-line.ts";
 import type { JsonObject, ServeOptions } from "./serve-options.ts";
 import { countText } from "./text.ts";
@@ -39,14 +40,21 @@ export function serveLoadOptions(options: ServeOptions): LoadOptions {
 export const modelSource = (model: string): string =>
   /^[a-z0-9][\w.-]*\/[\w.-]+$/i.test(model) && !existsSync(model) ? `hf:${model}` : model;
 
-export async function loadServed(source: string, options: LoadOptions, log: Log): Promise<LanguageModel> {
+export async function loadServed(
+  source: string,
+  options: LoadOptions,
+  gpus: readonly number[] | undefined,
+  log: Log,
+): Promise<LanguageModel> {
   const showProgress = loadingLine();
   let notice: string | undefined;
   const onProgress = (progress: LoadProgress) => {
     notice = progress.store?.notice;
     showProgress(progress);
   };
-  const llm = await LLM.load(source, { ...options, onProgress }).catch((error: unknown) => {
+  const all = { ...options, onProgress };
+  const loading = gpus ? loadOnGpus(source, gpus, all, (line) => log.info(line)) : LLM.load(source, all);
+  const llm = await loading.catch((error: unknown) => {
     if (!(error instanceof InvalidRequestError) || error.field !== "maxContext") throw error;
     const { message } = new InvalidRequestError(
       "--max-model-len",

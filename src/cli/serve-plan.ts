@@ -1,3 +1,4 @@
+import { totalmem } from "node:os";
 import { runnerOptions } from "../api/load-model.ts";
 import type { LoadOptions, MemoryPlan } from "../api/types.ts";
 import { InvalidRequestError } from "../errors.ts";
@@ -5,9 +6,9 @@ import { Device } from "../gpu/device.ts";
 import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../models/qwen3-next/config.ts";
 import { overrideConfig } from "../models/qwen3-next/override-config.ts";
-import { deviceMemory } from "../platform/node/device-memory.ts";
 import { openGpu } from "../platform/node/gpu.ts";
 import { nodePlatform } from "../platform/node/platform.ts";
+import { systemGpus } from "../platform/node/system-gpus.ts";
 import { slotsWithin } from "../runner/expert-budget.ts";
 import { memoryPlan } from "../runner/memory-plan.ts";
 import { openCheckpoint } from "../weights/open-checkpoint.ts";
@@ -82,6 +83,14 @@ export async function planServing(source: string, options: LoadOptions, utilizat
     device.dispose();
     await checkpoint.close();
   }
+}
+
+/** Bytes of memory of a device, where the system tells. */
+async function deviceMemory({ name, isSoftware }: Device): Promise<number | undefined> {
+  if (isSoftware) return totalmem();
+  const gpus = await systemGpus();
+  const named = gpus.find((gpu) => name.includes(gpu.name) || gpu.name.includes(name));
+  return (named ?? gpus[0])?.memoryBytes;
 }
 
 /** The plan, for a person. */

@@ -73,7 +73,6 @@ const WITHOUT_EFFECT: readonly (readonly [why: string, options: string])[] = [
     "how the model is divided is chosen by Sluice",
     "--enable-expert-parallel --expert-parallel-size= --ep-size= --pipeline-parallel-size= --pp-size= -pp= --distributed-executor-backend=",
   ],
-  ["one GPU is used", "--tensor-parallel-size= --data-parallel-size="],
   ["no code of a model is run", "--trust-remote-code --tokenizer-mode= --load-format= --tokenizer= --tokenizer-path="],
   ["sampling defaults are the checkpoint's", "--generation-config="],
   ["what is drawn depends on each request's seed alone", "--seed="],

@@ -6,6 +6,7 @@ import type { LanguageModel } from "../node.ts";
 import { Log, logRequest } from "../server/log.ts";
 import type { Tracing } from "../server/tracing.ts";
 import type { LLMServer, TlsFiles } from "../server.ts";
+import { wantedGpus } from "./gpus.ts";
 import { packageVersion, sproutFolder } from "./package.ts";
 import { ServeCommand } from "./serve-command.ts";
 import { apiKeys } from "./serve-keys.ts";
@@ -24,6 +25,7 @@ Examples:
   $ sluice serve
   $ sluice serve ./Qwen3-Next-80B-A3B-Instruct --port 8000 --max-model-len 32k --quantization q4
   $ sluice serve Qwen/Qwen3-Next-80B-A3B-Instruct --gpu-memory-utilization 0.9 --dry-run
+  $ sluice serve ./model --gpus 0,1
   $ sluice serve ./model --host 0.0.0.0 --api-key-file keys.txt --served-model-name qwen3-next`;
   for (const [name, port] of [
     ["serve", 8000],
@@ -57,13 +59,14 @@ async function serve(source: string, options: ServeOptions, notes: readonly stri
   const { createServer } = await import("../server.ts");
   const keys = await apiKeys(options);
   const tracing = await openTracing(log);
+  const gpus = wantedGpus(options);
   let begin!: () => void;
   // An address that is taken should be told before a model is loaded for minutes.
   const isListening = new Promise<void>((resolve) => {
     begin = resolve;
   });
   const llm = isListening.then(() =>
-    loadServed(source, { ...load, ...(plan && { cacheTokens: plan.cacheTokens }) }, log),
+    loadServed(source, { ...load, ...(plan && { cacheTokens: plan.cacheTokens }) }, gpus, log),
   );
   const server = createServer(llm, {
     servedModelNames: options.servedModelName,
@@ -71,7 +74,7 @@ async function serve(source: string, options: ServeOptions, notes: readonly stri
     apiKeys: keys,
     allowedOrigins: options.allowedOrigins,
     maxBodyBytes: options.maxBodyMib * 2 ** 20,
-    maxRequests: options.maxNumSeqs + options.maxNumQueuedReqs,
+    maxRequests: options.maxNumSeqs * (gpus?.length ?? 1) + options.maxNumQueuedReqs,
     maxRequestsPerClient: options.maxRequestsPerKey,
     templateVariables: options.defaultChatTemplateKwargs,
     heartbeatMs: options.heartbeat * 1000,
