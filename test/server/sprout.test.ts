@@ -109,6 +109,16 @@ describe("chat completions", () => {
     expect(await reply.text()).toMatch(/^(data: \{[^\n]*\}\n\n)+data: \[DONE\]\n\n$/);
   });
 
+  it("reads the prompt of several replies once", async () => {
+    const content =
+      "Please tell me, in as few words as you can, what the capital of Italy is, and why it is where it is.";
+    const before = (await llm.stats()).tokens.prompt;
+    const { usage } = await chat({ messages: [{ role: "user", content }], n: 3, max_tokens: 2 });
+    const read = (await llm.stats()).tokens.prompt - before;
+    expect(usage.prompt_tokens).toBeGreaterThan(20);
+    expect(read).toBeLessThan(usage.prompt_tokens + 2 * 10);
+  });
+
   it("gives several replies, each with its own seed", async () => {
     const body = { n: 2, temperature: 1, top_k: 0, top_p: 1, seed: 5, max_tokens: 6 };
     const { choices, usage } = await chat(body);
