@@ -111,6 +111,7 @@ export async function* reply(
     ...(parser?.reasoning && { reasoning: parser.reasoning }),
     ...(toolCalls.length > 0 && { toolCalls }),
     tokenIds,
+    ...(steering?.endedBy && { thoughtsEndedBy: steering.endedBy }),
     usage: clock.usage(givenTokens, reasoningTokens),
   };
 }

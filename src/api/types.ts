@@ -181,6 +181,8 @@ export type GenerationEvent =
       /** The content alone, without thoughts and calls. */
       readonly text: string;
       readonly reasoning?: string;
+      /** The thoughts were ended because they repeated themselves, or because their budget was spent. */
+      readonly thoughtsEndedBy?: "loop" | "budget";
       readonly toolCalls?: readonly ReplyToolCall[];
       /** Of all of the reply. */
       readonly tokenIds: readonly number[];

@@ -9,7 +9,7 @@ export class Steering {
   readonly #parser: ReplyParser;
   readonly #loops = new LoopDetector();
   #thoughtTokens = 0;
-  #isClosed = false;
+  #endedBy: "loop" | "budget" | undefined;
 
   constructor(plan: ChatPlan, parser: ReplyParser) {
     this.#plan = plan;
@@ -18,24 +18,30 @@ export class Steering {
 
   /** Tokens until the thoughts have to end. */
   get tokensLeft(): number {
-    const isThinking = this.#parser.isReasoning && !this.#isClosed;
+    const isThinking = this.#parser.isReasoning && !this.#endedBy;
     return isThinking ? this.#plan.thinkingBudget - this.#thoughtTokens : Number.POSITIVE_INFINITY;
+  }
+
+  /** Why the thoughts were ended, where the model did not end them. */
+  get endedBy(): "loop" | "budget" | undefined {
+    return this.#endedBy;
   }
 
   /** What the reply begins with. */
   begin(): string {
-    return this.tokensLeft <= 0 ? this.#endThoughts() : "";
+    return this.tokensLeft <= 0 ? this.#endThoughts("budget") : "";
   }
 
   /** What comes after this token, which the parser has read; undefined leaves it to the model. */
   next(token: number): string | undefined {
     if (!this.#parser.isReasoning) return undefined;
     const isLoop = this.#loops.push(token);
-    return ++this.#thoughtTokens >= this.#plan.thinkingBudget || isLoop ? this.#endThoughts() : undefined;
+    if (++this.#thoughtTokens >= this.#plan.thinkingBudget) return this.#endThoughts("budget");
+    return isLoop ? this.#endThoughts("loop") : undefined;
   }
 
-  #endThoughts(): string {
-    this.#isClosed = true;
+  #endThoughts(by: "loop" | "budget"): string {
+    this.#endedBy = by;
     return THINKING_END;
   }
 }

@@ -87,7 +87,7 @@ export class Job {
     if (event.kind === "prefill") this.#read[index] = event;
     for (const follower of followers) {
       if (event.kind === "prefill") follower.admitted(event.total);
-      else if (event.kind === "finish") follower.ended(event.reason, event.usage);
+      else if (event.kind === "finish") follower.ended(event.reason, event);
       else follower.tokens(event.tokenIds.length);
     }
   }

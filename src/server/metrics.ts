@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { LanguageModel, ModelStats } from "../api/llm-interface.ts";
-import type { Usage } from "../api/types.ts";
+import type { GenerationEvent } from "../api/types.ts";
 
 /** What Prometheus reads, under vLLM's names, so that its dashboards, routers and scalers find what they look for. */
 export class Metrics {
@@ -25,6 +25,11 @@ export class Metrics {
   ]);
   readonly #workerUp = this.#gauge("worker_up", "Whether the process of a GPU answers.", ["worker"]);
   readonly #workerRestarts = this.#counter("worker_restarts_total", "Times that it was started again.", ["worker"]);
+  readonly #thoughtsEnded = this.#counter(
+    "reasoning_ended_total",
+    "Thoughts that were ended: they repeated themselves, or their budget was spent.",
+    ["reason"],
+  );
   readonly #rejections = this.#counter("admission_rejections_total", "Requests turned away.", ["reason"]);
   readonly #success = this.#counter("request_success_total", "Replies that ended.", ["finished_reason"]);
   readonly #promptLength = this.#histogram("request_prompt_tokens", "Prompt tokens of a reply.", TOKENS);
@@ -79,15 +84,16 @@ export class Metrics {
         lastMs = now;
         this.#generationTokens.inc(labels, count);
       },
-      ended: (reason, usage) => {
+      ended: (reason, finish) => {
         if (hasEnded) return;
         hasEnded = true;
         (admittedMs > 0 ? this.#running : this.#waiting).dec(labels);
         this.#success.inc({ ...labels, finished_reason: reason });
+        if (finish?.thoughtsEndedBy) this.#thoughtsEnded.inc({ ...labels, reason: finish.thoughtsEndedBy });
         this.#endToEnd.observe(labels, seconds(startMs));
         this.#promptTokens.inc(labels, promptTokens);
         this.#promptLength.observe(labels, promptTokens);
-        this.#replyLength.observe(labels, usage?.completionTokens ?? 0);
+        this.#replyLength.observe(labels, finish?.usage.completionTokens ?? 0);
         if (admittedMs > 0) this.#inference.observe(labels, seconds(admittedMs));
         if (firstMs === 0) return;
         this.#prefill.observe(labels, seconds(admittedMs, firstMs));
@@ -144,7 +150,7 @@ export interface ReplyMetrics {
   admitted(promptTokens: number): void;
   tokens(count: number): void;
   /** Once; what comes later does not count. */
-  ended(reason: string, usage?: Usage): void;
+  ended(reason: string, finish?: Extract<GenerationEvent, { kind: "finish" }>): void;
 }
 
 /** What is counted for the whole server has the number 0; what each worker counts, its own. */

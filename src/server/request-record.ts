@@ -107,9 +107,9 @@ export class RequestRecorder {
         reply.tokens += count;
         if (count > 0) this.#firstTokenMs ??= this.elapsedMs;
       },
-      ended: (reason, usage) => {
+      ended: (reason, finish) => {
         reply.reason ||= reason;
-        reply.usage ??= usage;
+        reply.usage ??= finish?.usage;
       },
     };
   }

@@ -13,7 +13,7 @@ import type { RequestRecord } from "../../src/server/request-record.ts";
 import { startTracing } from "../../src/server/tracing.ts";
 import { createServer, type LLMServer, type ServerOptions } from "../../src/server.ts";
 import { client, dataOf } from "../support/http.ts";
-import { ScriptedLLM, say, untilAborted } from "../support/scripted-llm.ts";
+import { finish, ScriptedLLM, say, untilAborted } from "../support/scripted-llm.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-ops-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -35,9 +35,13 @@ afterEach(async () => {
 
 it("loses no accepted request when it is closed under load, and says meanwhile that it drains", async () => {
   let begun = 0;
+  let release!: () => void;
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
   const slow = async function* () {
     begun++;
-    await sleep(300);
+    await released;
     yield* say("all ", "of ", "it");
   };
   const { server, api } = await serve(new ScriptedLLM(slow));
@@ -51,6 +55,7 @@ it("loses no accepted request when it is closed under load, and says meanwhile t
   const closed = server.close({ timeoutMs: 5000 });
   const health = await api.get("/health");
   expect([health.status, health.headers.get("retry-after")]).toEqual([503, "5"]);
+  release();
   const answers = await all;
   await closed;
   let whole = 0;
@@ -238,4 +243,16 @@ it("sends a span of a request to a collector, under the trace of its client", as
   expect(sent).toContain("llm_request");
   expect(sent).toContain("0af7651916cd43dd8448eb211c80319c");
   expect(sent).toContain("gen_ai.usage.output_tokens");
+});
+
+it("counts in its metrics what guards have done", async () => {
+  const looped = async function* () {
+    yield { kind: "prefill", done: 0, total: 5 } as const;
+    yield finish("", { thoughtsEndedBy: "loop" });
+  };
+  const { api } = await serve(new ScriptedLLM(looped));
+  await api.json(chat, body);
+  const metrics = await (await api.get("/metrics")).text();
+  expect(metrics).toMatch(/vllm:reasoning_ended_total\{.*reason="loop"\} 1/);
+  expect(metrics).toMatch(/vllm:corrupted_requests_total\{.*\} 2/);
 });
