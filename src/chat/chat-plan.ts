@@ -39,11 +39,6 @@ export function chatPlan(params: ChatParams, template: string | undefined, turn:
   };
 }
 
-/** Whether all calls of the reply are held to the tools' schemas, so that none turns out to be malformed. */
-export function hasFirmCalls({ tools = [], toolChoice = "auto", format }: ChatParams): boolean {
-  return toolChoice !== "auto" || format !== undefined || tools.some((tool) => tool.function.strict);
-}
-
 /** Calls that are required, a format that calls may take the place of, or calls that have to be right if they come. */
 function replyStructure(params: ChatParams, format: CallFormat): Structure | undefined {
   const { tools = [], toolChoice = "auto", parallelToolCalls: parallel = true } = params;

@@ -1,5 +1,4 @@
 import type { Context } from "hono";
-import { hasFirmCalls } from "../chat/chat-plan.ts";
 import { type ChatRequest, chatMessages, chatParams } from "./chat-request.ts";
 import { type FieldNames, fieldNames } from "./field-names.ts";
 import { withSeedOf } from "./fields.ts";
@@ -7,7 +6,7 @@ import type { Job } from "./job.ts";
 import { chatNames } from "./request-names.ts";
 import type { Env } from "./respond.ts";
 import type { Service } from "./service.ts";
-import { standingCalls } from "./standing-calls.ts";
+import { hasFirmCalls, standingCalls } from "./standing-calls.ts";
 
 /** The replies that a chat request asks for. `names` are those of the request that it was made of. */
 export function startChat(

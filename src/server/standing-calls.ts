@@ -1,4 +1,4 @@
-import type { GenerationEvent, ReplyTokens } from "../api/types.ts";
+import type { ChatParams, GenerationEvent, ReplyTokens } from "../api/types.ts";
 import { HttpError } from "./http-error.ts";
 
 type CallEvent = Extract<GenerationEvent, { kind: "toolCall" }>;
@@ -37,6 +37,10 @@ export async function* standingCalls(
     } else yield event;
   }
 }
+
+/** Whether a grammar holds all calls of the reply to the tools' schemas. */
+export const hasFirmCalls = ({ tools = [], toolChoice = "auto", format }: ChatParams): boolean =>
+  toolChoice !== "auto" || format !== undefined || tools.some((tool) => tool.function.strict);
 
 async function* firmCalls(events: AsyncIterable<GenerationEvent>): AsyncGenerator<GenerationEvent, void, void> {
   let isCut = false;
