@@ -112,7 +112,8 @@ async function load(
     progress.report("ready");
     return { ...own, engine, info, experts: undefined, keepsFiles: false };
   }
-  const companion = lean?.info.mode === "experts" ? new RemoteExperts(lean.link, expertShape(sources)!) : undefined;
+  const companion =
+    lean?.info.mode === "experts" ? new RemoteExperts(lean.link, expertShape(sources)!, !lean.fallback) : undefined;
   progress.start(storedBytes(sources));
   const started = await (options.device?.reference ? startReference : startGpu)(
     platform,

@@ -9,15 +9,17 @@ const FRAME_BYTES = 2 ** 18;
 /** Experts at the other end of a link. A sum that a break has cost is asked for again. */
 export class RemoteExperts implements ExpertHost {
   readonly shape: ExpertShape;
+  readonly isVital: boolean;
   readonly #link: Link;
   #count = 0;
   #rows = 0;
   #experts = 0;
   #waitMs = 0;
 
-  constructor(link: Link, shape: ExpertShape) {
+  constructor(link: Link, shape: ExpertShape, isVital: boolean) {
     this.#link = link;
     this.shape = shape;
+    this.isVital = isVital;
   }
 
   get stats(): CompanionStats {

@@ -1,6 +1,8 @@
 /** Experts somewhere: what they make of some rows of a layer's input. */
 export interface ExpertHost {
   readonly shape: ExpertShape;
+  /** Not to be done without, even where the experts could be brought here. */
+  readonly isVital?: boolean;
   /** [rows, hidden]: of every row the sum of its experts' results, each times its weight. */
   sum(layer: number, input: ExpertInput): Promise<Float32Array<ArrayBuffer>>;
 }

@@ -168,7 +168,7 @@ export class SharedExperts {
   }
 
   async #sum(layer: Layer, input: ExpertInput, missing: readonly number[]): Promise<Float32Array> {
-    const canPage = layer.slots.count >= this.#elsewhere.shape.topK;
+    const canPage = !this.#elsewhere.isVital && layer.slots.count >= this.#elsewhere.shape.topK;
     if (!this.#isAlone) {
       try {
         const sums = this.#elsewhere.sum(layer.index, input);

@@ -1,8 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { LocalLLM } from "../../src/api/llm.ts";
-import type { CompanionMode, GenerateParams, GenerationEvent, LoadOptions } from "../../src/api/types.ts";
+import type {
+  CompanionMode,
+  CompanionOptions,
+  GenerateParams,
+  GenerationEvent,
+  LoadOptions,
+} from "../../src/api/types.ts";
+import { decodeFrame, words } from "../../src/companion/frames.ts";
+import { CompanionError } from "../../src/errors.ts";
 import { createServer, type LLMServer } from "../../src/server.ts";
 import { ObservedPlatform } from "../support/observed-platform.ts";
+import { random } from "../support/random.ts";
+import { shapingProxy } from "../support/shaping-proxy.ts";
 
 const SPROUT = "demo/public/models/sprout";
 /** In f32 kernels of both sides round alike. */
@@ -28,8 +38,8 @@ afterAll(async () => {
   await host?.dispose();
 });
 
-const lean = (mode: CompanionMode, more: LoadOptions = {}) =>
-  LocalLLM.load(platform, SPROUT, { ...OPTIONS, companion: { url, key: "secret", mode }, ...more });
+const lean = (mode: CompanionMode, more: LoadOptions = {}, how: Partial<CompanionOptions> = {}) =>
+  LocalLLM.load(platform, SPROUT, { ...OPTIONS, companion: { url, key: "secret", mode, ...how }, ...more });
 
 async function eventsOf(llm: LocalLLM, params: GenerateParams): Promise<GenerationEvent[]> {
   const events: GenerationEvent[] = [];
@@ -62,9 +72,106 @@ describe("experts", () => {
   it.each([undefined, "25%", "50%"])("give its tokens with %s of them here", async (memory) => {
     const llm = await lean("experts", { memory });
     for (const params of [GREEDY, SEEDED]) expect(await eventsOf(llm, params)).toEqual(await eventsOf(host, params));
-    const { companion, paging } = await llm.stats();
+    const { companion } = await llm.stats();
     expect(companion!.sums.count).toBeGreaterThan(8 * 11);
 
     await llm.dispose();
   });
+});
+
+it("sends no token of prompt or reply where only experts are elsewhere", async () => {
+  const sent: ArrayBuffer[] = [];
+  const spying = new ObservedPlatform();
+  const sockets = async () => {
+    const open = await platform.sockets();
+    return (address: string) => {
+      const socket = open(address);
+      const send = socket.send.bind(socket);
+      socket.send = (data) => {
+        sent.push(data.slice().buffer);
+        send(data);
+      };
+      return socket;
+    };
+  };
+  Object.defineProperty(spying, "sockets", { value: sockets });
+  const options = { ...OPTIONS, companion: { url, key: "secret", mode: "experts" } } as const;
+  const llm = await LocalLLM.load(spying, SPROUT, options);
+  const ids = await llm.tokenize("A fox met a crow in the old forest by the lake.");
+  await llm.generate(ids, GREEDY).finish();
+  const frames = sent.map(decodeFrame);
+  expect(new Set(frames.map(({ header }) => header.kind))).toEqual(new Set(["hello", "ping", "sum"]));
+  const sums = frames.filter(({ header }) => header.kind === "sum");
+  expect(Object.keys(sums[0].header).sort()).toEqual(["id", "kind", "layer", "rows"]);
+  const hasPrompt = sums.some(({ payload }) => {
+    const numbers = words(payload);
+    return numbers.some((_, at) => ids.slice(0, 3).every((id, i) => numbers[at + i] === id));
+  });
+  expect(hasPrompt).toBe(false);
+  await llm.dispose();
+});
+
+describe("a link that breaks", () => {
+  /** SLUICE_KILLS=200 takes minutes. */
+  const KILLS = Number(process.env.SLUICE_KILLS ?? 30);
+
+  it.each(["requests", "experts"] as const)("costs no token of %s", async (mode) => {
+    const proxy = await shapingProxy(url);
+    const llm = await lean(mode, { memory: mode === "experts" ? "25%" : undefined }, { url: proxy.url });
+    const params = { ...SEEDED, maxTokens: 6 };
+    const expected = await eventsOf(host, params);
+    const next = random(3);
+    await eventsOf(llm, params);
+    const startMs = performance.now();
+    await eventsOf(llm, params);
+    const usualMs = performance.now() - startMs;
+    for (let i = 0; i < KILLS / 2; i++) {
+      const timer = setTimeout(() => proxy.kill(), next() * usualMs);
+      expect(await eventsOf(llm, params)).toEqual(expected);
+      clearTimeout(timer);
+    }
+    await llm.dispose();
+    await proxy.close();
+  });
+
+  it.each(["requests", "experts"] as const)(
+    "and stays broken leaves the rest of %s to this device, or an error",
+    async (mode) => {
+      const expected = await eventsOf(host, GREEDY);
+      for (const fallback of [true, false]) {
+        const proxy = await shapingProxy(url);
+        const memory = mode === "experts" ? "25%" : undefined;
+        const llm = await lean(mode, { memory }, { url: proxy.url, patienceMs: 300, fallback });
+        let tokens = 0;
+        const events: GenerationEvent[] = [];
+        const reading = (async () => {
+          for await (const event of llm.chat(MESSAGES, GREEDY)) {
+            if (event.kind === "prefill") continue;
+            events.push(event.kind === "finish" ? { ...event, usage: {} as never } : event);
+            if (++tokens === 3) void proxy.close();
+          }
+        })();
+        if (fallback) {
+          await reading;
+          expect(events).toEqual(expected);
+        } else {
+          const error = await reading.catch((error) => error);
+          expect(error).toBeInstanceOf(CompanionError);
+          expect(error.reason).toBe("lost");
+        }
+        await llm.dispose();
+      }
+    },
+  );
+});
+
+it("chooses by what is to be expected, and says so", async () => {
+  const llm = await LocalLLM.load(platform, SPROUT, { ...OPTIONS, companion: { url, key: "secret" } });
+  const { companion } = llm.info;
+  expect(["none", "experts", "requests"]).toContain(companion!.mode);
+  expect(companion!.predicted.requests).toBeGreaterThan(0);
+  expect(companion!.predicted.none).toBeGreaterThan(0);
+  expect(companion!.predicted.experts).toBeGreaterThan(0);
+  expect(companion!.reason).toContain("Tokens a second");
+  await llm.dispose();
 });

@@ -1,0 +1,271 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { WebSocket } from "ws";
+import type { ModelHost } from "../../src/api/model-host.ts";
+import { unpackError } from "../../src/api/port.ts";
+import { decodeFrame, encodeFrame } from "../../src/companion/frames.ts";
+import { Link, type LinkOptions } from "../../src/companion/link.ts";
+import { RemoteEngine } from "../../src/companion/remote-engine.ts";
+import type { EngineEvent, EngineRequest } from "../../src/engine/engine.ts";
+import { CompanionError } from "../../src/errors.ts";
+import { createServer, type LLMServer } from "../../src/server.ts";
+import { random } from "../support/random.ts";
+import { ScriptedLLM } from "../support/scripted-llm.ts";
+import { shapingProxy } from "../support/shaping-proxy.ts";
+
+const SHAPE = { layers: 2, experts: 8, topK: 2, hidden: 4 };
+const SAMPLING = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+  seed: 0,
+  logitBias: new Map<number, number>(),
+  stopIds: [],
+  maxTokens: 40,
+};
+
+/** Each token follows from all before it. */
+async function* generate({ prompt, reply = [], sampling, signal }: EngineRequest): AsyncGenerator<EngineEvent> {
+  const tokens = [...prompt, ...reply];
+  yield { kind: "prefill", done: prompt.length, total: prompt.length, cached: 0 };
+  for (let count = reply.length + 1; count <= sampling.maxTokens && !signal?.aborted; count++) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    const token = tokens.reduce((hash, id) => (hash * 31 + id + 7) % 997, 1);
+    tokens.push(token);
+    const isLast = count === sampling.maxTokens;
+    yield { kind: "token", sampled: { token, isLast, isFinite: true, slot: 0, position: tokens.length } };
+  }
+}
+
+class HostingLLM extends ScriptedLLM {
+  async host(): Promise<ModelHost> {
+    const engine = { generate, stats: () => this.stats(), clearCache() {}, dispose() {}, isLost: false };
+    const experts = { shape: SHAPE, sum: async (_: number, { x }: { x: Float32Array<ArrayBuffer> }) => x };
+    return { engine, experts, fingerprint: "scripted", info: this.info };
+  }
+}
+
+const refused: string[] = [];
+let server: LLMServer;
+let url: string;
+
+beforeAll(async () => {
+  server = createServer(new HostingLLM(), {
+    apiKeys: ["secret"],
+    maxRequestsPerClient: 8,
+    rehearse: false,
+    onRefusedLink: (line) => refused.push(line),
+    onError: (error) => refused.push(`FAULT ${(error as Error).stack}`),
+  });
+  url = await server.listen({ port: 0 });
+  await server.ready();
+});
+
+afterAll(() => server.close({ timeoutMs: 100 }));
+
+const open = (more: Partial<LinkOptions> = {}) =>
+  Link.open({ url, key: "secret", openSocket: (address) => new WebSocket(address), unpackError, ...more });
+
+async function tokensOf(engine: RemoteEngine, prompt: readonly number[], more: Partial<EngineRequest> = {}) {
+  const tokens: number[] = [];
+  for await (const event of engine.generate({ prompt, sampling: SAMPLING, ...more })) {
+    if (event.kind === "token") tokens.push(event.sampled.token);
+  }
+  return tokens;
+}
+
+async function expected(prompt: readonly number[]): Promise<number[]> {
+  const tokens: number[] = [];
+  for await (const event of generate({ prompt, sampling: SAMPLING })) {
+    if (event.kind === "token") tokens.push(event.sampled.token);
+  }
+  return tokens;
+}
+
+describe("a link", () => {
+  it("carries many requests at once, in both ways", async () => {
+    const link = await open();
+    const engine = new RemoteEngine(link);
+    const prompts = Array.from({ length: 6 }, (_, i) => [i, 2 * i]);
+    const replies = await Promise.all(prompts.map((prompt) => tokensOf(engine, prompt)));
+    expect(replies).toEqual(await Promise.all(prompts.map(expected)));
+    const large = new Uint8Array(2 ** 20).map((_, i) => i);
+    const { payload } = await link.call({ kind: "ping" }, [large]);
+    expect(Buffer.compare(payload, large)).toBe(0);
+    link.close();
+    await expect(link.ready()).rejects.toThrow("disposed");
+  });
+
+  it("ends a request that is aborted", async () => {
+    const link = await open();
+    const abort = new AbortController();
+    const tokens: number[] = [];
+    const request = { prompt: [1], sampling: { ...SAMPLING, maxTokens: 10_000 }, signal: abort.signal };
+    for await (const event of new RemoteEngine(link).generate(request)) {
+      if (event.kind === "token" && tokens.push(event.sampled.token) === 5) abort.abort();
+    }
+    expect(tokens.length).toBeLessThan(20);
+    link.close();
+  });
+
+  it("goes on after breaks without losing or repeating a token", async () => {
+    const proxy = await shapingProxy(url);
+    const link = await open({ url: proxy.url });
+    const engine = new RemoteEngine(link);
+    const next = random(5);
+    for (let i = 0; i < 20; i++) {
+      const timer = setTimeout(() => proxy.kill(), next() * 60);
+      expect(await tokensOf(engine, [i])).toEqual(await expected([i]));
+      clearTimeout(timer);
+    }
+    expect(link.counts.reconnects).toBeGreaterThan(5);
+    link.close();
+    await proxy.close();
+  });
+
+  it("tells once that a companion is gone for good, or hands over", async () => {
+    const proxy = await shapingProxy(url);
+    const link = await open({ url: proxy.url, patienceMs: 300 });
+    const engine = { generate, dispose() {} };
+    const bereft = tokensOf(new RemoteEngine(link), [3]);
+    const helped = tokensOf(new RemoteEngine(link, async () => ({ engine })), [3]);
+    setTimeout(() => void proxy.close(), 20);
+    await expect(bereft).rejects.toMatchObject({ name: "CompanionError", reason: "lost" });
+    expect(await helped).toEqual(await expected([3]));
+    link.close();
+  });
+
+  it("notices silence", async () => {
+    const proxy = await shapingProxy(url);
+    const link = await open({ url: proxy.url, silenceMs: 200, patienceMs: 300 });
+    proxy.mute();
+    await expect(link.call({ kind: "ping" })).rejects.toMatchObject({ name: "CompanionError", reason: "lost" });
+    link.close();
+    await proxy.close();
+  });
+
+  it.each([
+    ["refused", { key: "wrong" }],
+    ["refused", { key: undefined }],
+    ["refused", { openSocket: (to: string) => new WebSocket(to, { origin: "https://elsewhere.example" }) }],
+    ["unreachable", { url: "http://127.0.0.1:1", patienceMs: 200 }],
+  ] as const)("is %s with %o", async (reason, more) => {
+    const error = await open(more).catch((error) => error);
+    expect(error).toBeInstanceOf(CompanionError);
+    expect(error.reason).toBe(reason);
+  });
+
+  it("keeps to the limit of a key", async () => {
+    const link = await open();
+    const engine = new RemoteEngine(link);
+    const results = await Promise.allSettled(Array.from({ length: 12 }, (_, i) => tokensOf(engine, [i])));
+    const failures = results.filter(({ status }) => status === "rejected") as PromiseRejectedResult[];
+    expect(failures).toHaveLength(4);
+    for (const { reason } of failures) expect(reason).toMatchObject({ name: "CompanionError", reason: "busy" });
+    link.close();
+  });
+});
+
+describe("what should not be said", () => {
+  const hello = encodeFrame({ kind: "hello", version: 1, key: "secret" });
+  const sum = encodeFrame({ kind: "sum", id: 1, layer: 0, rows: 1 }, new Uint32Array(8));
+
+  /** Says frames until the server closes the connection or all is said; gives what it answered. */
+  function say(
+    frames: readonly (Uint8Array | string)[],
+  ): Promise<{ kinds: string[]; reasons: string[]; closed: boolean }> {
+    return new Promise((resolve) => {
+      const socket = new WebSocket(url.replace("http", "ws") + "/v1/companion");
+      socket.binaryType = "arraybuffer";
+      const kinds: string[] = [];
+      const reasons: string[] = [];
+      const end = (closed: boolean) => {
+        clearTimeout(timer);
+        socket.terminate();
+        resolve({ kinds, reasons, closed });
+      };
+      const timer = setTimeout(() => end(false), 300);
+      socket.on("open", () => {
+        for (const frame of frames) socket.send(frame);
+        socket.send(encodeFrame({ kind: "ping", id: 999 }));
+      });
+      socket.on("message", (data) => {
+        const { header } = decodeFrame(data as ArrayBuffer);
+        kinds.push(header.kind as string);
+        if (header.kind === "error" && header.id === undefined) {
+          reasons.push((header.error as { facts: { reason: string } }).facts.reason);
+        }
+      });
+      socket.on("close", () => end(true));
+      socket.on("error", () => {});
+    });
+  }
+
+  it.each([
+    ["malformed", ["text"]],
+    ["malformed", [new Uint8Array([1, 2, 3])]],
+    ["malformed", [sum]],
+    ["version", [encodeFrame({ kind: "hello", version: 99, key: "secret" })]],
+    ["refused", [encodeFrame({ kind: "hello", version: 1, key: "x" })]],
+  ])("ends the connection with one error: %s", async (reason, frames) => {
+    const before = refused.length;
+    const { reasons, closed } = await say(frames);
+    expect(closed).toBe(true);
+    expect(reasons).toEqual([reason]);
+    expect(refused.length).toBe(before + 1);
+  });
+
+  it("ends a connection whose frame is too large", async () => {
+    const link = await open();
+    await expect(link.request({ kind: "ping" }, [new Uint8Array(17 * 2 ** 20)]).next()).rejects.toThrow();
+    link.close();
+  });
+
+  it("leaves the server unharmed: ten thousand frames", async () => {
+    const next = random(11);
+    const whole = [
+      sum,
+      encodeFrame({ kind: "ping", id: 3 }, new Uint32Array(4)),
+      encodeFrame({ kind: "stats", id: 4 }),
+      encodeFrame({ kind: "generate", id: 5, promptTokens: 2, replyTokens: 0, maskWords: 0 }, new Uint32Array(2)),
+    ];
+    let said = 0;
+    let errors = 0;
+    const attack = async () => {
+      while (said < 10_000) {
+        const frames = Array.from({ length: 50 }, () => {
+          const frame = whole[Math.floor(next() * whole.length)].slice();
+          for (let flips = Math.floor(next() * 3); flips >= 0; flips--) {
+            frame[Math.floor(next() * frame.length)] = Math.floor(next() * 256);
+          }
+          return next() < 0.2 ? frame.subarray(0, Math.floor(next() * frame.length)) : frame;
+        });
+        said += frames.length;
+        const socket = new WebSocket(url.replace("http", "ws") + "/v1/companion");
+        await new Promise<void>((resolve) => {
+          socket.on("open", () => {
+            // Only after the welcome are frames looked at.
+            socket.send(hello);
+            socket.once("message", () => {
+              socket.on("message", (data: Buffer) => {
+                if (data.includes('"kind":"error"')) errors++;
+              });
+              for (const frame of frames) socket.send(frame);
+            });
+          });
+          socket.on("error", () => {});
+          socket.on("close", () => resolve());
+        });
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, attack));
+    expect(errors).toBeGreaterThan(100);
+    expect(refused.filter((line) => line.startsWith("FAULT"))).toEqual([]);
+    const link = await open();
+    expect(await tokensOf(new RemoteEngine(link), [1, 2])).toEqual(await expected([1, 2]));
+    link.close();
+  });
+});
