@@ -93,7 +93,11 @@ async function compare(prompts: readonly string[], options: CompareOptions) {
   for (const threads of options.threads) engines.push(await openWllama(model, options, threads));
   const results: { name: string; replies: Reply[] }[] = engines.map(({ name }) => ({ name, replies: [] }));
   for (const prompt of prompts) {
-    for (const [i, { reply }] of engines.entries()) results[i].replies.push(await reply(prompt, options.maxTokens));
+    for (const [i, { name, reply }] of engines.entries()) {
+      const measured = await reply(prompt, options.maxTokens);
+      results[i].replies.push(measured);
+      console.info(name, JSON.stringify(measured));
+    }
   }
   return results;
 }

@@ -38,7 +38,7 @@ test.skipIf(!existsSync(PACKAGE))("Sluice and wllama in one browser", async () =
   server = await serve(await sproutGguf());
   browser = await launchBrowser();
   const page = await browser.newPage();
-  page.on("console", (message) => message.type() === "error" && console.log(message.text()));
+  page.on("console", (message) => ["error", "info"].includes(message.type()) && console.log(message.text()));
   await page.goto(new URL("/bench/", server.resolvedUrls!.local[0]).href);
   await page.waitForFunction("globalThis.compare !== undefined");
   const options = { maxTokens: 64, context: 2048, gpuLayers: GPU_LAYERS, threads: THREADS };
