@@ -178,7 +178,7 @@ describe("what should not be said", () => {
     frames: readonly (Uint8Array | string)[],
   ): Promise<{ kinds: string[]; reasons: string[]; closed: boolean }> {
     return new Promise((resolve) => {
-      const socket = new WebSocket(url.replace("http", "ws") + "/v1/companion");
+      const socket = new WebSocket(`${url.replace("http", "ws")}/v1/companion`);
       socket.binaryType = "arraybuffer";
       const kinds: string[] = [];
       const reasons: string[] = [];
@@ -244,7 +244,7 @@ describe("what should not be said", () => {
           return next() < 0.2 ? frame.subarray(0, Math.floor(next() * frame.length)) : frame;
         });
         said += frames.length;
-        const socket = new WebSocket(url.replace("http", "ws") + "/v1/companion");
+        const socket = new WebSocket(`${url.replace("http", "ws")}/v1/companion`);
         await new Promise<void>((resolve) => {
           socket.on("open", () => {
             // Only after the welcome are frames looked at.

@@ -1,8 +1,8 @@
 import { createServer, type ViteDevServer } from "vite";
 
-/** Serves /store-page, which runs `store-page.ts` on the modules as they are. */
-export async function serveStorePage(): Promise<ViteDevServer> {
-  const page = `<!doctype html><script type="module" src="/test/support/store-page.ts"></script>`;
+/** Serves /store-page, which runs `store-page.ts`, or another script, on the modules as they are. */
+export async function serveStorePage(script = "store-page.ts"): Promise<ViteDevServer> {
+  const page = `<!doctype html><script type="module" src="/test/support/${script}"></script>`;
   const server = await createServer({
     mode: "test",
     root: ".",
