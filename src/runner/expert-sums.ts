@@ -2,6 +2,7 @@ import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
 import { Recorder } from "../gpu/recorder.ts";
 import type { GpuTensor } from "../gpu/resources.ts";
+import { ScratchArena } from "../gpu/scratch.ts";
 import { experts, type GpuExperts } from "../ops/gpu/moe.ts";
 import type { ExpertHost, ExpertInput, ExpertShape } from "../paging/expert-host.ts";
 import { BatchBuffer, batchConstants, batchLayout } from "./batch-buffer.ts";
@@ -24,11 +25,14 @@ export class ExpertSums implements ExpertHost {
   readonly #device: Device;
   readonly #layers: readonly GpuExperts[];
   readonly #batch: BatchBuffer;
+  /** Not the device's own: a plan of the model may be waiting for a sum, with all its memory in use. */
+  readonly #arena: ScratchArena;
   readonly #plans = new Map<string, Promise<Compiled>>();
 
   constructor(device: Device, layers: readonly GpuExperts[]) {
     const limits = { maxTokens: LARGEST, maxSequences: 1, maxBlocks: 1, blockTokens: 1 };
     this.#device = device;
+    this.#arena = new ScratchArena(device.gpu);
     this.#layers = layers;
     this.#batch = new BatchBuffer(limits, device.buffer("batch of sums", batchLayout(limits).words * 4));
     const [{ experts: count, topK, gateUp }] = layers;
@@ -62,7 +66,7 @@ export class ExpertSums implements ExpertHost {
     this.#device.check();
     const { plan } = compiled;
     const staging = gpu.createBuffer({ size: x.byteLength, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-    // Other plans use the same memory: nothing may come between.
+    // Other sums use the same memory: nothing may come between.
     queue.writeBuffer(this.#batch.gpu!, 0, Uint32Array.of(rows, 1, 0));
     queue.writeBuffer(plan.bufferOf(compiled.x), 0, x);
     queue.writeBuffer(plan.bufferOf(compiled.ids), 0, ids);
@@ -95,7 +99,7 @@ export class ExpertSums implements ExpertHost {
   }
 
   async #compile(layer: number, rows: number): Promise<Compiled> {
-    const { profile, pipelines, arena } = this.#device;
+    const { profile, pipelines } = this.#device;
     const { hidden, topK } = this.shape;
     const recorder = new Recorder(profile, batchConstants(this.#batch.limits));
     const x = recorder.input("rows", rows, hidden);
@@ -105,6 +109,6 @@ export class ExpertSums implements ExpertHost {
     const gpu = { recorder, batchBuffer: this.#batch, rope: this.#batch };
     const batch = { maxTokens: rows, maxSequences: 1, kind: "prefill" } as const;
     const y = recorder.retain(experts(gpu, x, { ids, weights }, this.#layers[layer], batch));
-    return { plan: await Plan.compile(recorder, pipelines, arena), x, ids, weights, y };
+    return { plan: await Plan.compile(recorder, pipelines, this.#arena), x, ids, weights, y };
   }
 }
