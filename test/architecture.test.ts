@@ -7,11 +7,24 @@ import { expect, it } from "vitest";
 const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: string[] }> = {
   // Loading a model is where everything meets; a user's calls go to the engine alone.
   api: {
-    uses: ["engine", "chat", "companion", "constraints", "tokenizer", "models", "weights", "runner", "paging", "gpu"],
+    uses: [
+      "engine",
+      "chat",
+      "companion",
+      "constraints",
+      "tokenizer",
+      "models",
+      "weights",
+      "runner",
+      "stages",
+      "paging",
+      "gpu",
+    ],
   },
   server: { uses: ["api", "companion"], knows: ["paging", "engine"] },
   companion: { uses: ["engine", "paging"] },
   runner: { uses: ["engine", "models", "paging", "ops", "kernels", "weights", "gpu"] },
+  stages: { uses: ["models", "runner", "weights"], knows: ["engine"] },
   workers: { uses: ["api"], knows: ["engine"] },
   paging: { uses: ["ops", "weights", "gpu"] },
   models: { uses: ["weights"], knows: ["ops"] },
@@ -23,7 +36,11 @@ const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: st
   constraints: { uses: ["tokenizer"] },
   tokenizer: { knows: ["weights"] },
   reference: { uses: ["models", "weights"], knows: ["ops", "engine", "runner"] },
-  platform: { uses: ["weights", "stores", "gpu"], knows: ["api", "companion", "engine"], loads: ["reference"] },
+  platform: {
+    uses: ["weights", "stages", "stores", "gpu"],
+    knows: ["api", "companion", "engine"],
+    loads: ["reference"],
+  },
   engine: {},
   gpu: {},
 };

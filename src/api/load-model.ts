@@ -13,6 +13,7 @@ import { parseBudget, slotsWithin } from "../runner/expert-budget.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
 import { expertShape, pagedSources } from "../runner/paged-experts.ts";
+import { stageRanges } from "../stages/stage-ranges.ts";
 import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
@@ -62,7 +63,7 @@ export async function loadModel(platform: Platform, source: ModelSource, options
   let model: LoadedModel | undefined;
   try {
     const alone = () => loadModel(platform, source, { ...options, companion: undefined });
-    model = await load(platform, checkpoint, options, progress, alone);
+    model = await load(platform, source, checkpoint, options, progress, alone);
     return model;
   } finally {
     // Experts that are not on the device are read as long as the model lives; its runner closes the files then.
@@ -72,6 +73,7 @@ export async function loadModel(platform: Platform, source: ModelSource, options
 
 async function load(
   platform: Platform,
+  source: ModelSource,
   checkpoint: Checkpoint,
   options: LoadOptions,
   progress: Progress,
@@ -115,7 +117,8 @@ async function load(
   const companion =
     lean?.info.mode === "experts" ? new RemoteExperts(lean.link, expertShape(sources)!, !lean.fallback) : undefined;
   progress.start(storedBytes(sources));
-  const started = await (options.device?.reference ? startReference : startGpu)(
+  const start = options.device?.reference ? startReference : platform.stages ? startStages(source) : startGpu;
+  const started = await start(
     platform,
     sources,
     runnerOptions(config, options, tokenizer?.vocabularySize),
@@ -203,12 +206,14 @@ type Start = (
   sources: ModelWeights<WeightSource>,
   runnerOptions: Omit<RunnerOptions, "kvFormat">,
   options: LoadOptions,
-  progress: Progress,
+  progress: Pick<Progress, "start" | "report">,
   onDispose: () => void,
   companion: RemoteExperts | undefined,
 ) => Promise<Started>;
 
-const startGpu: Start = async (platform, sources, runnerOptions, options, progress, onDispose, companion) => {
+export const startGpu = async (
+  ...[platform, sources, runnerOptions, options, progress, onDispose, companion]: Parameters<Start>
+): Promise<Started & { readonly runner: ModelRunner }> => {
   const { dtype = "auto", precise } = options.device ?? {};
   const opened = await platform.openGpu(options.device ?? {});
   const device = await Device.open({ ...opened, withoutF16: dtype === "f32", precise });
@@ -241,6 +246,27 @@ const startGpu: Start = async (platform, sources, runnerOptions, options, progre
     throw error;
   }
 };
+
+/** Layers in other processes, which read the model themselves. */
+const startStages =
+  (source: ModelSource): Start =>
+  async (platform, sources, runnerOptions, options, progress) => {
+    const stages = platform.stages!;
+    if (options.memory !== undefined) {
+      throw new InvalidRequestError(
+        "memory",
+        "what does not fit is read when needed on one device only; use more stages.",
+      );
+    }
+    const { runner, adapter } = await stages.start(source, {
+      options,
+      ranges: stageRanges(sources, runnerOptions, stages.memoryBytes),
+      usableVocabulary: runnerOptions.usableVocabulary,
+      onBytes: (bytes) => progress.report("weights", bytes),
+      onCompile: () => progress.report("compile"),
+    });
+    return { runner, options: { ...runnerOptions, kvFormat: adapter.dtype }, adapter };
+  };
 
 const startReference: Start = async (platform, sources, runnerOptions, options, progress) => {
   // Between two steps a request can be stopped, and here they take long.

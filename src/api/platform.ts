@@ -6,7 +6,7 @@ import type { ExpertHost } from "../paging/expert-host.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import type { FileSource } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
-import type { DeviceOptions, LoadOptions, MemoryPlan, ModelSource, StoreReport } from "./types.ts";
+import type { DeviceOptions, LoadOptions, MemoryPlan, ModelInfo, ModelSource, StoreReport } from "./types.ts";
 
 /** What a model needs of the place it runs in. */
 export interface Platform {
@@ -18,6 +18,25 @@ export interface Platform {
   sockets(): Promise<OpenSocket>;
   /** The CPU definition, which is only loaded when asked for. */
   loadReference(weights: ModelWeights<WeightSource>, options: RunnerOptions & ReferenceOptions): Promise<LoadedRunner>;
+  /** Where models are spread over several devices: which are for what comes after each other. */
+  readonly stages?: StageStarter;
+}
+
+export interface StageStarter {
+  /** What each stage's device has, where it is known. */
+  readonly memoryBytes: readonly (number | undefined)[];
+  /** Starts the stages, each of which reads its own layers. */
+  start(source: ModelSource, request: StageRequest): Promise<{ runner: LoadedRunner; adapter: ModelInfo["adapter"] }>;
+}
+
+export interface StageRequest {
+  readonly options: LoadOptions;
+  /** The layers of each stage. */
+  readonly ranges: readonly { readonly from: number; readonly to: number }[];
+  readonly usableVocabulary: number;
+  readonly onBytes: (loaded: number) => void;
+  /** All weights are there. */
+  readonly onCompile: () => void;
 }
 
 export interface FileOptions {

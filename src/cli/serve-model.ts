@@ -3,7 +3,7 @@ import type { LoadOptions, LoadProgress } from "../api/types.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import { type LanguageModel, LLM } from "../node.ts";
 import type { Log } from "../server/log.ts";
-import { loadOnGpus } from "./gpus.ts";
+import { type GpuChoice, loadOnGpus } from "./gpus.ts";
 import { loadingLine } from "./loading-line.ts";
 import type { JsonObject, ServeOptions } from "./serve-options.ts";
 import { countText } from "./text.ts";
@@ -43,7 +43,7 @@ export const modelSource = (model: string): string =>
 export async function loadServed(
   source: string,
   options: LoadOptions,
-  gpus: readonly number[] | undefined,
+  gpus: GpuChoice | undefined,
   log: Log,
 ): Promise<LanguageModel> {
   const showProgress = loadingLine();

@@ -19,6 +19,7 @@ const ALIASES: Readonly<Record<string, readonly string[]>> = {
   "--log-level": ["--uvicorn-log-level"],
   "--tensor-parallel-size": ["--tp-size", "--tp", "-tp"],
   "--data-parallel-size": ["--dp-size", "--dp", "-dp"],
+  "--pipeline-parallel-size": ["--pp-size", "--pp", "-pp"],
 };
 
 /** Options that become others: each gives the value of `--hf-overrides` or `--speculative-config`, whose parts are merged. */
@@ -71,7 +72,7 @@ const WITHOUT_EFFECT: readonly (readonly [why: string, options: string])[] = [
   ],
   [
     "how the model is divided is chosen by Sluice",
-    "--enable-expert-parallel --expert-parallel-size= --ep-size= --pipeline-parallel-size= --pp-size= -pp= --distributed-executor-backend=",
+    "--enable-expert-parallel --expert-parallel-size= --ep-size= --distributed-executor-backend=",
   ],
   ["no code of a model is run", "--trust-remote-code --tokenizer-mode= --load-format= --tokenizer= --tokenizer-path="],
   ["sampling defaults are the checkpoint's", "--generation-config="],

@@ -66,7 +66,7 @@ async function serve(source: string, options: ServeOptions, notes: readonly stri
     begin = resolve;
   });
   const llm = isListening.then(() =>
-    loadServed(source, { ...load, ...(plan && { cacheTokens: plan.cacheTokens }) }, gpus, log),
+    loadServed(source, { ...load, ...(plan && { cacheTokens: plan.cacheTokens }) }, gpus && options, log),
   );
   const server = createServer(llm, {
     servedModelNames: options.servedModelName,

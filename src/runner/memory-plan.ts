@@ -36,11 +36,14 @@ export interface RunnerOptions {
   readonly sharesExperts?: boolean;
   /** Token ids that exist; rows of the embedding beyond are padding. */
   readonly usableVocabulary: number;
+  /** Other layers come after these, somewhere else: steps give what the last of these leaves, and draw nothing. */
+  readonly isInner?: boolean;
 }
 
 /** What a runner owns besides weights; without a device only sizes, for planning. */
 export interface RunnerParts {
   readonly limits: RunnerLimits;
+  readonly isInner: boolean;
   readonly states: readonly GpuLayerState[];
   readonly batch: BatchBuffer;
   readonly rope: RopeTable;
@@ -73,6 +76,7 @@ export function runnerParts(options: RunnerOptions, device?: Device): RunnerPart
   const spare = { kind: "buffer", label: "spare block", sizeBytes: spareBytes } as const;
   return {
     limits,
+    isInner: options.isInner ?? false,
     states,
     spareBlock: { ...spare, gpu: spareBytes > 0 ? device?.buffer(spare.label, spareBytes) : undefined },
     batch: new BatchBuffer(batchLimits, device?.buffer("batch", batchLayout(batchLimits).words * 4)),

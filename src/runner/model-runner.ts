@@ -69,6 +69,9 @@ export interface Scores {
   readonly experts: readonly Uint32Array[];
 }
 
+/** What a layer has left [rows, H]. */
+export type HiddenRows = Float32Array<ArrayBuffer>;
+
 /** A model on one GPU: its weights, its state, and a plan for every kind of step, recorded when first needed. */
 export class ModelRunner implements Runner {
   readonly #device: Device;
@@ -212,14 +215,15 @@ export class ModelRunner implements Runner {
     this.#now(() => this.#parts.sampler.set(slot, sampling, prompt, reply));
   }
 
-  async prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
+  /** Of a later stage, `hidden` [rows, H] is what the stage before has left of the tokens; here and in the other steps. */
+  async prefill(steps: readonly SequenceStep[], hidden?: HiddenRows): Promise<readonly (Sampled | undefined)[]> {
     // Those that draw come first in the batch.
     const order = [...steps.keys()].sort((a, b) => Number(steps[b].sample ?? false) - Number(steps[a].sample ?? false));
     const ordered = order.map((i) => steps[i]);
     const drawing = ordered.filter(({ sample }) => sample);
     const plan = this.#planFor(drawing.length > 0 ? "sample" : "prefill", ordered);
     const drawn = await this.#inOrder(plan, async (compiled) => {
-      this.#writeBatch(ordered, drawing.length);
+      this.#writeBatch(ordered, drawing.length, hidden);
       if (drawing.length > 0) return this.#submit(compiled, drawing);
       await this.#execute(compiled, () => {});
       await this.#settled(this.#device.queue.onSubmittedWorkDone());
@@ -228,11 +232,9 @@ export class ModelRunner implements Runner {
     return steps.map((_, i) => drawn[order.indexOf(i)]);
   }
 
-  decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]> {
-    const { limits, batch, rope } = this.#parts;
-    const size = decodeSizes(limits).find(({ sequences }) => sequences >= rows.length);
-    invariant(size && rows.length > 0, `a decode step of ${rows.length} rows`);
-    return this.#inOrder(this.#plan("decode", size), (compiled) => {
+  decode(rows: readonly DecodeRow[], hidden?: HiddenRows): Promise<readonly (Sampled | undefined)[]> {
+    const { batch, rope } = this.#parts;
+    return this.#inOrder(this.#decodePlan(rows.length), (compiled) => {
       this.#device.check();
       if (rows[0].token === undefined) {
         const isSame = rows.length === this.#slots.length && rows.every(({ slot }, i) => slot === this.#slots[i]);
@@ -240,16 +242,20 @@ export class ModelRunner implements Runner {
         batch.writeBlocks(this.#device.queue, rows);
         rope.fill(this.#device.queue, 1 + Math.max(...rows.map(({ position }) => position)));
       } else {
-        this.#writeBatch(rows.map((row) => ({ ...row, tokens: [row.token!] })));
+        this.#writeBatch(
+          rows.map((row) => ({ ...row, tokens: [row.token!] })),
+          rows.length,
+          hidden,
+        );
       }
       return this.#submit(compiled, rows);
     });
   }
 
   /** Logits of all rows of a step, and with `trace` all that passes between layers. Reads the tokens into the state. */
-  score(step: SequenceStep, trace = false): Promise<Scores> {
+  score(step: SequenceStep, trace = false, hidden?: HiddenRows): Promise<Scores> {
     return this.#inOrder(this.#planFor(trace ? "trace" : "score", [step]), async (compiled) => {
-      this.#writeBatch([step]);
+      this.#writeBatch([step], 1, hidden);
       const wanted = [compiled.logits!, ...compiled.hidden, ...compiled.experts];
       const bytes = await this.#run(compiled, wanted, step.tokens.length);
       const hiddenEnd = 1 + compiled.hidden.length;
@@ -258,6 +264,21 @@ export class ModelRunner implements Runner {
         hidden: bytes.slice(1, hiddenEnd).map((b) => new Float32Array(b)),
         experts: bytes.slice(hiddenEnd).map((b) => new Uint32Array(b)),
       };
+    });
+  }
+
+  /** Runs a step of an inner stage: what its layers leave [rows, H], the rows of the steps one after another. */
+  pass(step: {
+    readonly kind: "prefill" | "decode";
+    readonly steps: readonly SequenceStep[];
+    readonly hidden?: HiddenRows;
+  }): Promise<HiddenRows> {
+    const { kind, steps, hidden } = step;
+    const plan = kind === "decode" ? this.#decodePlan(steps.length) : this.#planFor("sample", steps);
+    return this.#inOrder(plan, async (compiled) => {
+      this.#writeBatch(steps, 0, hidden);
+      const [bytes] = await this.#run(compiled, compiled.hidden, countTokens(steps));
+      return new Float32Array(bytes);
     });
   }
 
@@ -304,9 +325,11 @@ export class ModelRunner implements Runner {
     return compiled;
   }
 
-  #writeBatch(steps: readonly SequenceStep[], draws = steps.length): void {
+  #writeBatch(given: readonly SequenceStep[], draws = given.length, hidden?: HiddenRows): void {
     this.#device.check();
     const { rope, batch } = this.#parts;
+    if (hidden) this.#device.queue.writeBuffer(this.#weights.embedding.data!, 0, hidden);
+    const steps = hidden ? numbered(given) : given;
     rope.fill(this.#device.queue, 1 + Math.max(...steps.map(({ position, tokens }) => position + tokens.length)));
     batch.write(this.#device.queue, steps, draws);
     this.#slots = steps.slice(0, draws).map(({ slot }) => slot);
@@ -314,11 +337,17 @@ export class ModelRunner implements Runner {
 
   #planFor(kind: StepKind, steps: readonly SequenceStep[]): CompiledStep | Promise<CompiledStep> {
     const { limits } = this.#parts;
-    const rows = steps.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    const rows = countTokens(steps);
     const sizes = kind === "score" ? scoreSizes(limits) : prefillSizes(limits);
     const size = sizes.find((size) => size.rows >= rows && size.sequences >= steps.length);
     invariant(size, `a step of ${rows} tokens of ${steps.length} sequences, more than ${limits.maxBatchTokens}`);
     return this.#plan(kind, size);
+  }
+
+  #decodePlan(rows: number): CompiledStep | Promise<CompiledStep> {
+    const size = decodeSizes(this.limits).find(({ sequences }) => sequences >= rows);
+    invariant(size && rows > 0, `a decode step of ${rows} rows`);
+    return this.#plan("decode", size);
   }
 
   #plan(kind: StepKind, size: StepSize): CompiledStep | Promise<CompiledStep> {
@@ -486,3 +515,12 @@ function pagerOf(device: Device, arena: ExpertArena, { batch }: RunnerParts, com
 }
 
 const planKey = (kind: StepKind, { rows, sequences }: StepSize) => `${kind} ${rows} × ${sequences}`;
+
+const countTokens = (steps: readonly SequenceStep[]): number =>
+  steps.reduce((sum, { tokens }) => sum + tokens.length, 0);
+
+/** Steps whose tokens are the numbers of their rows. */
+function numbered(steps: readonly SequenceStep[]): SequenceStep[] {
+  let row = 0;
+  return steps.map((step) => ({ ...step, tokens: Array.from(step.tokens, () => row++) }));
+}

@@ -1,7 +1,7 @@
 import type { DeviceProfile } from "../gpu/profile.ts";
 import { Recorder } from "../gpu/recorder.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
-import { forward, logits } from "../models/qwen3-next/model.ts";
+import { forward, logits, residual } from "../models/qwen3-next/model.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import { DecodeOps } from "../ops/gpu/decode/decode-ops.ts";
 import { canFuse } from "../ops/gpu/decode/fused.ts";
@@ -49,6 +49,12 @@ export function recordStep(
     maxSequences: sequences,
     kind: kind === "decode" ? "decode" : "prefill",
   } as const;
+
+  if (parts.isInner) {
+    const x = recorder.retain(ops.tensor(residual(ops, weights, states, batch)));
+    const drawsFrom = recorder.dispatches.length;
+    return { recorder, logits: undefined, drawsFrom, hidden: [x], experts: [] };
+  }
 
   const hidden: GpuTensor[] = [];
   const experts: GpuTensor[] = [];

@@ -74,9 +74,21 @@ it("serves from two processes, and says which is which", async () => {
   expect(await ended(child)).toBe(0);
 });
 
+it("serves from two stages", async () => {
+  const args = ["-pp", "2", "--max-model-len", "256", "--max-num-seqs", "1", "--dtype", "f32"];
+  const { child, match, said } = await start(args, /Sluice serves \S+ on (http:\S+)\/v1/);
+  expect(said()).toContain("Split: one model, in 2 stages of consecutive layers.");
+  const body = { prompt: "Once upon a time", max_tokens: 3, temperature: 0, ignore_eos: true };
+  expect((await client(match[1]).post("/v1/completions", body)).status).toBe(200);
+  child.kill("SIGTERM");
+  expect(await ended(child)).toBe(0);
+});
+
 it.each([
   { args: ["serve", "--gpus", "0;1"], code: 2, says: "such as 0,1" },
   { args: ["serve", "--gpus", "1,1", "--reference"], code: 1, says: "named twice" },
+  { args: ["serve", "--gpus", "0,1", "-dp", "3", "--reference"], code: 1, says: "2 are named, and 3 are to be used" },
+  { args: ["serve", "--gpus", "0,1,2", "-pp", "2", "--reference"], code: 1, says: "3 are named, and 2 are to be used" },
   { args: ["serve", "nowhere"], code: 1, says: "nowhere: there is no such folder" },
   { args: ["serve", "--api-key-file", "nowhere.txt"], code: 1, says: "nowhere.txt cannot be read" },
   { args: ["serve", "--max-model-len", "many"], code: 2, says: "32k" },

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { ToPage, ToWorker } from "../../src/api/port.ts";
 import { ChildWorker } from "../../src/platform/node/child-worker.ts";
@@ -9,20 +10,29 @@ const script = fileURLToPath(new URL("../../dist/node/gpu-worker.js", import.met
 export class TestHost implements WorkerHost {
   readonly label: string;
   starts = 0;
+  readonly #env: Readonly<Record<string, string>> | undefined;
   #worker: ChildWorker<ToWorker, ToPage> | undefined;
 
-  constructor(index: number) {
+  /** With `stages`, the layers are in so many further processes. */
+  constructor(index: number, stages = 1) {
     this.label = `worker ${index}`;
+    const places = Array.from({ length: stages }, (_, i) => ({ label: `stage ${i}` }));
+    this.#env = stages > 1 ? { SLUICE_STAGES: JSON.stringify(places) } : undefined;
   }
 
   start(): ChildWorker<ToWorker, ToPage> {
     this.starts++;
-    this.#worker = new ChildWorker({ script });
+    this.#worker = new ChildWorker({ script, env: this.#env });
     return this.#worker;
   }
 
   signal(signal: NodeJS.Signals): void {
     process.kill(this.#worker!.pid!, signal);
+  }
+
+  /** The processes of the stages. Linux. */
+  get children(): number[] {
+    return readFileSync(`/proc/${this.pid}/task/${this.pid}/children`, "utf8").split(" ").filter(Boolean).map(Number);
   }
 
   get pid(): number {

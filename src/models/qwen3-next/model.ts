@@ -12,7 +12,13 @@ export interface Trace {
 }
 
 /** The batch's tokens through all layers and the final norm: [T, H]. `state` holds one entry per layer. */
-export function forward(
+export const forward = (...args: Parameters<typeof residual>): Tensor => {
+  const [ops, weights] = args;
+  return ops.rmsNorm(residual(...args), weights.finalNorm);
+};
+
+/** The same without the norm: what goes on to layers that are elsewhere. */
+export function residual(
   ops: Ops,
   weights: ModelWeights,
   state: readonly LayerState[],
@@ -25,7 +31,7 @@ export function forward(
     x = decoderLayer(ops, x, layer, state[i], batch, (ids) => trace.experts?.(i, ids));
     trace.hidden?.(i + 1, x);
   }
-  return ops.rmsNorm(x, weights.finalNorm);
+  return x;
 }
 
 /** Scores of every token of the vocabulary: [rows, V]. */

@@ -1,0 +1,42 @@
+import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
+import { parseConfig } from "../models/qwen3-next/config.ts";
+import { overrideConfig } from "../models/qwen3-next/override-config.ts";
+import type { ModelRunner } from "../runner/model-runner.ts";
+import { type LayerRange, stageConfig, stageWeights } from "../stages/stage-weights.ts";
+import { openCheckpoint } from "../weights/open-checkpoint.ts";
+import { runnerOptions, startGpu } from "./load-model.ts";
+import type { Platform } from "./platform.ts";
+import type { LoadOptions, ModelInfo, ModelSource } from "./types.ts";
+
+export interface StageLoad {
+  readonly options: LoadOptions;
+  readonly range: LayerRange;
+  readonly usableVocabulary: number;
+  readonly onBytes: (loaded: number) => void;
+}
+
+/** Puts some of a model's layers on a device. */
+export async function loadStage(
+  platform: Platform,
+  source: ModelSource,
+  { options, range, usableVocabulary, onBytes }: StageLoad,
+): Promise<{ readonly runner: ModelRunner; readonly adapter: ModelInfo["adapter"] }> {
+  const { store = "auto", hubToken, configOverrides = {} } = options;
+  const checkpoint = await openCheckpoint(await platform.openFiles(source, { store, hubToken }), options.signal);
+  try {
+    const config = parseConfig(overrideConfig(checkpoint.config, configOverrides));
+    const whole = runnerOptions(config, options, usableVocabulary);
+    const maxRows = Math.max(whole.maxBatchTokens, whole.maxSequences ?? 1);
+    return await startGpu(
+      platform,
+      stageWeights(bindWeights(config, checkpoint), range, maxRows),
+      { ...whole, config: stageConfig(config, range), isInner: range.to < config.layers.length },
+      options,
+      { start: () => {}, report: (_, bytes) => bytes !== undefined && onBytes(bytes) },
+      () => {},
+      undefined,
+    );
+  } finally {
+    await checkpoint.close();
+  }
+}

@@ -1,0 +1,231 @@
+import type { MemoryPlan } from "../api/types.ts";
+import type { DecodeRow, ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } from "../engine/runner.ts";
+import { DeviceLostError, invariant } from "../errors.ts";
+import type { Masks, StageMessage, StageResult } from "./messages.ts";
+
+/** The stages as one sees them from outside: what is sent goes into the first, results come out of the last. */
+export interface StageChain {
+  readonly stages: number;
+  readonly limits: RunnerLimits;
+  readonly memory: MemoryPlan;
+  send(message: StageMessage): void;
+  close(): void;
+}
+
+/** Tokens that the part of a prefill holds at least, so that parts are worth their while. */
+const PART_TOKENS = 64;
+
+/**
+ * A model whose layers lie in several stages. A step is cut into as many parts as there are stages, of other sequences or of
+ * later tokens, so that each stage has one while the others have theirs. A row that goes on from what the step before drew
+ * waits here until that has come, since the first stage reads what the last has drawn.
+ */
+export class StagedRunner implements Runner {
+  readonly #chain: StageChain;
+  readonly #pending = new Map<number, { resolve(result: StageResult): void; reject(error: Error): void }>();
+  #nextId = 1;
+  #lost: DeviceLostError | undefined;
+  /** What the decode step before draws, by slot. */
+  #drawn = new Map<number, Promise<Sampled | undefined>>();
+  /** Ends when all calls made so far have been sent; undefined where they have. */
+  #sending: Promise<void> | undefined;
+
+  constructor(chain: StageChain) {
+    this.#chain = chain;
+  }
+
+  get limits(): RunnerLimits {
+    return this.#chain.limits;
+  }
+
+  get memory(): MemoryPlan {
+    return this.#chain.memory;
+  }
+
+  get isLost(): boolean {
+    return this.#lost !== undefined;
+  }
+
+  /** Takes what the last stage gives. */
+  receive(result: StageResult): void {
+    const pending = this.#pending.get(result.id);
+    this.#pending.delete(result.id);
+    if (result.kind === "failed") pending?.reject(new Error(result.message));
+    else pending?.resolve(result);
+  }
+
+  /** A stage is gone, and the states of all sequences with it. */
+  lose(reason: string): void {
+    if (this.#lost) return;
+    this.#lost = new DeviceLostError(reason);
+    for (const { reject } of this.#pending.values()) reject(this.#lost);
+    this.#pending.clear();
+    this.#chain.close();
+  }
+
+  setSampling(slot: number, sampling: ResolvedSampling, prompt: ArrayLike<number>, reply?: ArrayLike<number>): void {
+    this.#check();
+    this.#later(() => this.#chain.send({ kind: "setSampling", slot, sampling, prompt, reply }));
+  }
+
+  async prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
+    const parts = prefillParts(steps, this.#chain.stages);
+    const drawn = parts.map(async (part) => {
+      const masks = masksOf(part.map(({ step }) => step));
+      const bare = part.map(({ step: { mask, ...step } }) => step);
+      const result = await this.#request((id) => ({ kind: "prefill", id, steps: bare, masks }));
+      invariant(result.kind === "drawn", `a prefill gave what was ${result.kind}`);
+      return part.map(({ index }, i) => [index, result.sampled[i]] as const);
+    });
+    // A sequence draws in its last part only.
+    const sampled = new Map((await all(drawn)).flat().filter(([, one]) => one));
+    return steps.map((_, i) => sampled.get(i));
+  }
+
+  async decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]> {
+    const before = this.#drawn;
+    const size = Math.ceil(rows.length / this.#chain.stages);
+    const groups = Array.from({ length: Math.ceil(rows.length / size) }, (_, i) =>
+      rows.slice(i * size, (i + 1) * size),
+    );
+    const drawn = groups.map((group) => this.#decodeGroup(group, before));
+    this.#drawn = new Map(
+      groups.flatMap((group, g) =>
+        group.map(({ slot }, i) => {
+          const own = drawn[g].then((sampled) => sampled[i]);
+          own.catch(() => {});
+          return [slot, own];
+        }),
+      ),
+    );
+    return (await all(drawn)).flat();
+  }
+
+  async #decodeGroup(
+    group: readonly DecodeRow[],
+    before: ReadonlyMap<number, Promise<Sampled | undefined>>,
+  ): Promise<(Sampled | undefined)[]> {
+    // Undefined for a row whose reply has ended.
+    const tokens: (number | undefined)[] = group.map(({ token }) => token);
+    const missing = group.flatMap(({ slot, token }, i) => {
+      if (token !== undefined) return [];
+      const drawn = before.get(slot);
+      invariant(drawn, `slot ${slot} has no step to go on from`);
+      return [
+        drawn.then((sampled) => {
+          tokens[i] = sampled && !sampled.isLast ? sampled.token : undefined;
+        }),
+      ];
+    });
+    const live = () => group.flatMap((row, i) => (tokens[i] === undefined ? [] : [{ row, i, token: tokens[i] }]));
+    const ready = missing.length > 0 ? Promise.all(missing) : undefined;
+    const result = await this.#request((id) => {
+      const rows = live().map(({ row: { mask, ...row }, token }) => ({ ...row, token }));
+      const masks = masksOf(live().map(({ row }) => row));
+      return rows.length > 0 ? { kind: "decode", id, rows, masks } : undefined;
+    }, ready);
+    invariant(result.kind === "drawn", `a decode gave what was ${result.kind}`);
+    const sampled: (Sampled | undefined)[] = group.map(() => undefined);
+    for (const [at, { i }] of live().entries()) sampled[i] = result.sampled[at];
+    return sampled;
+  }
+
+  async score({ mask, ...step }: SequenceStep): Promise<{ readonly logits: Float32Array }> {
+    const result = await this.#request((id) => ({ kind: "score", id, step }));
+    invariant(result.kind === "scored", `a score gave what was ${result.kind}`);
+    return result;
+  }
+
+  copyState(from: number, to: number): void {
+    this.#later(() => this.#chain.send({ kind: "copyState", from, to }));
+  }
+
+  copyBlock(from: number, to: number): void {
+    this.#later(() => this.#chain.send({ kind: "copyBlock", from, to }));
+  }
+
+  dispose(): void {
+    this.lose("it was disposed of");
+  }
+
+  #check(): void {
+    if (this.#lost) throw this.#lost;
+  }
+
+  /** Sends a step, once `ready`, in its turn. A step of nothing is not sent. */
+  #request(step: (id: number) => StageMessage | undefined, ready?: Promise<unknown>): Promise<StageResult> {
+    const id = this.#nextId++;
+    return new Promise<StageResult>((resolve, reject) => {
+      const send = () => {
+        if (this.#lost) return reject(this.#lost);
+        const message = step(id);
+        if (!message) return resolve({ kind: "drawn", id, sampled: [] });
+        this.#pending.set(id, { resolve, reject });
+        this.#chain.send(message);
+      };
+      this.#later(send, ready, reject);
+    });
+  }
+
+  /** Does what has to be done in the order of the calls: at once, unless a call before waits for something. */
+  #later(action: () => void, ready?: Promise<unknown>, fail: (error: Error) => void = () => {}): void {
+    if (!this.#sending && !ready) {
+      if (!this.#lost) action();
+      else fail(this.#lost);
+      return;
+    }
+    const sending = Promise.resolve(this.#sending)
+      .then(() => ready)
+      .then(action)
+      .catch(fail)
+      .then(() => {
+        if (this.#sending === sending) this.#sending = undefined;
+      });
+    this.#sending = sending;
+  }
+}
+
+interface PrefillPart {
+  readonly step: SequenceStep;
+  /** Which of the steps it is of. */
+  readonly index: number;
+}
+
+/**
+ * Cuts a prefill into at most `count` parts of about as many tokens, whose steps draw first. A later part of a sequence comes
+ * in a later part of the prefill.
+ */
+export function prefillParts(steps: readonly SequenceStep[], count: number): PrefillPart[][] {
+  const total = steps.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const target = Math.max(PART_TOKENS, Math.ceil(total / count / PART_TOKENS) * PART_TOKENS);
+  const parts: PrefillPart[][] = [];
+  let room = 0;
+  for (const [index, step] of steps.entries()) {
+    for (let from = 0; from < step.tokens.length; ) {
+      if (room === 0) {
+        parts.push([]);
+        room = target;
+      }
+      const to = Math.min(step.tokens.length, from + room);
+      const tokens = Array.prototype.slice.call(step.tokens, from, to);
+      const isEnd = to === step.tokens.length;
+      const piece = { ...step, tokens, position: step.position + from, sample: isEnd && step.sample };
+      parts.at(-1)!.push({ step: piece, index });
+      room -= to - from;
+      from = to;
+    }
+  }
+  const drawsFirst = (a: PrefillPart, b: PrefillPart) =>
+    Number(b.step.sample ?? false) - Number(a.step.sample ?? false);
+  return parts.map((part) => part.toSorted(drawsFirst));
+}
+
+/** What of others fails is met as well. */
+function all<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  for (const promise of promises) promise.catch(() => {});
+  return Promise.all(promises);
+}
+
+function masksOf(steps: readonly Pick<SequenceStep, "mask">[]): Masks | undefined {
+  return steps.some(({ mask }) => mask) ? steps.map(({ mask }) => mask?.()) : undefined;
+}

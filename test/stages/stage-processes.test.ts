@@ -1,0 +1,113 @@
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LocalLLM } from "../../src/api/llm.ts";
+import type { LoadOptions } from "../../src/api/types.ts";
+import { CheckpointError, WorkerLostError } from "../../src/errors.ts";
+import { nodePlatform } from "../../src/platform/node/platform.ts";
+import { GpuPool } from "../../src/workers/gpu-pool.ts";
+import { buildCli } from "../support/cli.ts";
+import { testAdapterName } from "../support/gpu.ts";
+import { TestHost } from "../support/gpu-workers.ts";
+import { writeModelFolder } from "../support/model-folder.ts";
+import { TINY } from "../support/tiny-model.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "sluice-stages-test-"));
+const SPROUT = "demo/public/models/sprout";
+const device = { adapter: testAdapterName, dtype: "f32" } as const;
+const OPTIONS: LoadOptions = { device, maxContext: 512, maxSequences: 2, cacheTokens: 1024, store: "none" };
+const CHATS = ["What is the capital of France?", "Write a poem about a river.", "Count to ten."].map(
+  (content) => [{ role: "user", content }] as const,
+);
+
+beforeAll(async () => {
+  await buildCli();
+  writeModelFolder(folder, { ...TINY, num_hidden_layers: 4 });
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+async function until(condition: () => boolean): Promise<void> {
+  for (let i = 0; !condition(); i++) {
+    expect(i, "too long").toBeLessThan(2000);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+test("Sprout's layers in 2 and in 3 processes give the tokens of one", async () => {
+  const ask = (llm: LocalLLM | GpuPool) =>
+    Promise.all(
+      CHATS.flatMap((messages) => [
+        llm.chat(messages, { temperature: 0, maxTokens: 20 }).finish(),
+        llm.chat(messages, { temperature: 0.9, seed: 3, maxTokens: 20 }).finish(),
+      ]),
+    ).then((replies) => replies.map(({ tokenIds }) => tokenIds));
+  const local = await LocalLLM.load(nodePlatform, SPROUT, OPTIONS);
+  const expected = await ask(local);
+  const { memory, ...info } = local.info;
+  await local.dispose();
+  for (const stages of [2, 3]) {
+    const pool = await GpuPool.load([new TestHost(0, stages)], SPROUT, OPTIONS);
+    expect(await ask(pool)).toEqual(expected);
+    const { memory: staged, ...rest } = pool.info;
+    expect(rest).toEqual(info);
+    expect(staged.kvCache).toBe(memory.kvCache);
+    expect(staged.recurrentState).toBe(memory.recurrentState);
+    await pool.dispose();
+  }
+}, 900_000);
+
+describe("a stage that ends", () => {
+  test("ends its replies with one error; all stages are started again, and nothing of them is left in the end", async () => {
+    const host = new TestHost(0, 2);
+    const times = { waitMs: 100_000, restartMs: [10, 100] as const };
+    const before = readdirSync(tmpdir()).filter((name) => name.startsWith("sluice-stages-")).length;
+    const pool = await GpuPool.load([host], folder, { ...OPTIONS, times });
+    const params = { temperature: 0, maxTokens: 300, ignoreEos: true };
+    const expected = (await pool.generate([1, 2, 3], { ...params, maxTokens: 8 }).finish()).tokenIds;
+    for (const victim of [0, 1]) {
+      const children = host.children;
+      expect(children).toHaveLength(2);
+      let error: unknown;
+      try {
+        for await (const event of pool.generate([1, 2, 3], params)) {
+          if (event.kind === "text" && isAlive(children[victim])) process.kill(children[victim], "SIGKILL");
+        }
+      } catch (caught) {
+        error = caught;
+      }
+      expect(error).toBeInstanceOf(WorkerLostError);
+      expect(error).toMatchObject({ hasBegun: true });
+      expect((await pool.generate([1, 2, 3], { ...params, maxTokens: 8 }).finish()).tokenIds).toEqual(expected);
+      await until(() => !children.some(isAlive));
+    }
+    const children = host.children;
+    await pool.dispose();
+    await until(() => !children.some(isAlive));
+    const left = () => readdirSync(tmpdir()).filter((name) => name.startsWith("sluice-stages-")).length;
+    await until(() => left() <= before);
+  }, 600_000);
+
+  test("in the midst of loading fails the loading, as a missing model does", async () => {
+    const missing = await GpuPool.load([new TestHost(0, 2)], "no/such/folder", OPTIONS).catch((error) => error);
+    expect(missing).toBeInstanceOf(CheckpointError);
+    const host = new TestHost(0, 2);
+    let isKilled = false;
+    const onProgress = () => {
+      if (isKilled || host.children.length < 2) return;
+      isKilled = true;
+      process.kill(host.children[1], "SIGKILL");
+    };
+    const error = await GpuPool.load([host], SPROUT, { ...OPTIONS, onProgress }).catch((error) => error);
+    expect(error).toMatchObject({ name: "WorkerError", message: expect.stringMatching(/stage 1: ended by SIGKILL/) });
+  }, 300_000);
+});
