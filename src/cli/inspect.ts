@@ -150,6 +150,7 @@ function reportText({ layers, experts, parameters, tensors, plan, ...model }: Re
     Object.entries(sums).map(([format, { count, bytes }]) => [format, String(count), bytesText(bytes)]);
   const { memory, largestBuffer } = plan;
   const fits = largestBuffer.bytes <= largestBuffer.allowed;
+  const allWeights = Object.values(plan.weights).reduce((sum, { bytes }) => sum + bytes, 0);
   return [
     model.model,
     table(
@@ -177,6 +178,7 @@ function reportText({ layers, experts, parameters, tensors, plan, ...model }: Re
       (plan.sequences > 1 ? `, ${plan.sequences} replies at once, ${plan.cacheTokens} tokens in all` : ""),
     table([
       ...formats(plan.weights).map(([format, count, bytes]) => [`weights, ${format}`, count, bytes]),
+      ...(plan.paging ? [["experts left where they are", "", `−${bytesText(allWeights - memory.weights)}`]] : []),
       ["KV cache", "", bytesText(memory.kvCache)],
       ["recurrent state", "", bytesText(memory.recurrentState)],
       ["snapshots of it", "", bytesText(memory.snapshots)],

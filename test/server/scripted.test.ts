@@ -289,13 +289,22 @@ describe("long waits", () => {
   });
 
   it("begin an unstreamed reply with white space", async () => {
+    let release = () => {};
     const script = async function* () {
-      await sleep(80);
+      await new Promise<void>((resolve) => {
+        release = resolve;
+      });
       yield* say("Hello");
     };
     const api = await serve(new ScriptedLLM(script), { heartbeatMs: 20, earlyBodyMs: 20 });
     for (const path of ["/v1/chat/completions", "/v1/messages"]) {
-      const text = await (await api.post(path, { messages, max_tokens: 5 })).text();
+      const { body } = await api.post(path, { messages, max_tokens: 5 });
+      let text = "";
+      for await (const bytes of body!.pipeThrough(new TextDecoderStream())) {
+        text += bytes;
+        // The reply comes only when white space has.
+        if (text.length >= 2) release();
+      }
       expect(text).toMatch(/^ {2,}\{.*Hello/);
       JSON.parse(text);
     }
