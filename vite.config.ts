@@ -84,7 +84,11 @@ export default defineConfig(({ mode }): ViteUserConfig => {
     case "browser":
       return library(["index", "worker"], "dist/browser", false);
     case "node":
-      return library(["node", "cli", "server", "gpu-worker", "stage-worker", "demo-server", "bundle-gpu"], "dist/node", true);
+      return library(
+        ["node", "cli", "server", "gpu-worker", "stage-worker", "demo-server", "bundle-gpu"],
+        "dist/node",
+        true,
+      );
     case "demo":
       return {
         root: path("./demo"),
