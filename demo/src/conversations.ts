@@ -57,7 +57,7 @@ export function deleteConversation(conversation: Conversation): void {
 
 /** Takes over what another tab has stored; a reply that is being written here stays as it is here. */
 async function adopt(id: string): Promise<void> {
-  const stored = await archive.read(id).catch(() => undefined);
+  const stored = await readSettled(id).catch(() => undefined);
   const { running, conversations } = page.state;
   const mine = conversations.find((c) => c.id === id)?.messages.find((m) => m.id === running?.messageId);
   if (mine && !stored?.messages.some((m) => m.id === mine.id)) stopReply();
@@ -76,10 +76,30 @@ async function markInterrupted(): Promise<void> {
   }
 }
 
+/** Changes of this tab on their way to the archive, and how many there have been. */
+const underWay = new Set<Promise<void>>();
+let changes = 0;
+
+/** A conversation as stored, with all that this tab has changed: what is read before a change arrives would undo it here. */
+async function readSettled(id: string): Promise<Conversation | undefined> {
+  for (;;) {
+    await Promise.all(underWay);
+    const before = changes;
+    const stored = await archive.read(id);
+    if (changes === before) return stored;
+  }
+}
+
 function keep(ours: Conversation, edit: (stored: Conversation) => Conversation): void {
-  archive.change(ours, edit).catch(() => {
-    showToast({ text: "The conversation could not be stored. Export it before you close the page." });
-  });
+  changes++;
+  const change = archive
+    .change(ours, edit)
+    .then(() => {})
+    .catch(() => {
+      showToast({ text: "The conversation could not be stored. Export it before you close the page." });
+    })
+    .finally(() => underWay.delete(change));
+  underWay.add(change);
 }
 
 const newestFirst = (conversations: readonly Conversation[]) =>
