@@ -21,7 +21,7 @@ const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: st
       "gpu",
     ],
   },
-  server: { uses: ["api", "companion"], knows: ["paging", "engine"] },
+  server: { uses: ["api", "companion", "engine"], knows: ["paging"] },
   companion: { uses: ["engine", "paging"] },
   runner: { uses: ["engine", "models", "paging", "ops", "kernels", "weights", "gpu"] },
   stages: { uses: ["models", "runner", "weights"], knows: ["engine"] },

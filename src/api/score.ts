@@ -1,5 +1,5 @@
 import type { Engine } from "../engine/engine.ts";
-import type { ResolvedSampling } from "../engine/runner.ts";
+import { GREEDY } from "../engine/runner.ts";
 import { InvalidRequestError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { tokenLogprobs, tokenText } from "./logprobs.ts";
@@ -21,21 +21,7 @@ export async function score(
   const score = (logits: Float32Array, position: number) => {
     scored.push(tokenLogprobs(logits, ids[position + 1], logprobs, tokenText(tokenizer)));
   };
-  for await (const _ of engine.generate({ prompt, sampling: NOTHING, score, signal }));
+  for await (const _ of engine.generate({ prompt, sampling: { ...GREEDY, maxTokens: 0 }, score, signal }));
   signal?.throwIfAborted();
   return scored;
 }
-
-const NOTHING: ResolvedSampling = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  seed: 0,
-  logitBias: new Map(),
-  stopIds: [],
-  maxTokens: 0,
-};

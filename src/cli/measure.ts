@@ -1,4 +1,4 @@
-import type { ResolvedSampling, Runner, Sampled } from "../engine/runner.ts";
+import { GREEDY, type Runner, type Sampled } from "../engine/runner.ts";
 
 /** Milliseconds from giving a prompt of `length` tokens to its first reply token, `repeats` times after a warm-up. */
 export async function measurePrefill(runner: Runner, length: number, repeats: number): Promise<number[]> {
@@ -97,19 +97,6 @@ const LIVE_SLOT = 0;
 
 /** As many as the engine submits before the first has answered. */
 const STEPS_IN_FLIGHT = 2;
-
-const GREEDY: Omit<ResolvedSampling, "maxTokens"> = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  seed: 0,
-  logitBias: new Map(),
-  stopIds: [],
-};
 
 /** Blocks of one sequence that fills the context. */
 export const allBlocks = ({ limits }: Runner) =>

@@ -47,6 +47,20 @@ export interface ResolvedSampling {
   readonly maxTokens: number;
 }
 
+/** The likeliest token each time, whatever it is. */
+export const GREEDY: Omit<ResolvedSampling, "maxTokens"> = {
+  temperature: 0,
+  topK: 0,
+  topP: 1,
+  minP: 0,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
+  repetitionPenalty: 1,
+  seed: 0,
+  logitBias: new Map(),
+  stopIds: [],
+};
+
 export interface Sampled {
   readonly token: number;
   /** Set when the token ended the reply: by a stop id, or as the last of maxTokens. */

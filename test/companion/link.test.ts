@@ -6,6 +6,7 @@ import { decodeFrame, encodeFrame } from "../../src/companion/frames.ts";
 import { Link, type LinkOptions } from "../../src/companion/link.ts";
 import { RemoteEngine } from "../../src/companion/remote-engine.ts";
 import type { EngineEvent, EngineRequest } from "../../src/engine/engine.ts";
+import { GREEDY } from "../../src/engine/runner.ts";
 import { CompanionError } from "../../src/errors.ts";
 import { createServer, type LLMServer } from "../../src/server.ts";
 import { random } from "../support/random.ts";
@@ -13,19 +14,7 @@ import { ScriptedLLM } from "../support/scripted-llm.ts";
 import { shapingProxy } from "../support/shaping-proxy.ts";
 
 const SHAPE = { layers: 2, experts: 8, topK: 2, hidden: 4 };
-const SAMPLING = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  seed: 0,
-  logitBias: new Map<number, number>(),
-  stopIds: [],
-  maxTokens: 40,
-};
+const SAMPLING = { ...GREEDY, maxTokens: 40 };
 
 /** Each token follows from all before it. */
 async function* generate({ prompt, reply = [], sampling, signal }: EngineRequest): AsyncGenerator<EngineEvent> {

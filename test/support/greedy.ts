@@ -1,19 +1,7 @@
-import type { ResolvedSampling, Runner, Sampled } from "../../src/engine/runner.ts";
+import { GREEDY as ANY_GREEDY, type ResolvedSampling, type Runner, type Sampled } from "../../src/engine/runner.ts";
 
-/** The likeliest token each time, 24 of them, whatever they are. */
-export const GREEDY: ResolvedSampling = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  seed: 0,
-  logitBias: new Map(),
-  stopIds: [],
-  maxTokens: 24,
-};
+/** 24 of the likeliest tokens. */
+export const GREEDY: ResolvedSampling = { ...ANY_GREEDY, maxTokens: 24 };
 
 export interface GreedyOptions {
   /** Lengths of the prompt at which a step ends, ascending; one also ends where the runner takes no more. */

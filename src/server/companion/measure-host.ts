@@ -1,4 +1,5 @@
 import type { ModelHost } from "../../api/model-host.ts";
+import { GREEDY } from "../../engine/runner.ts";
 
 export interface HostSpeed {
   readonly tokensPerSecond: number;
@@ -28,16 +29,3 @@ export async function measureHost({ engine, experts }: ModelHost): Promise<HostS
   for (let i = 0; i < SUMS; i++) await experts.sum(0, input);
   return { tokensPerSecond, sumMs: (performance.now() - startMs) / SUMS };
 }
-
-const GREEDY = {
-  temperature: 0,
-  topK: 0,
-  topP: 1,
-  minP: 0,
-  presencePenalty: 0,
-  frequencyPenalty: 0,
-  repetitionPenalty: 1,
-  seed: 0,
-  logitBias: new Map<number, number>(),
-  stopIds: [],
-};
