@@ -1,7 +1,8 @@
+import { allBlocks } from "../engine/runner.ts";
 import { LLMError } from "../errors.ts";
 import type { ModelConfig } from "../models/qwen3-next/config.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
-import { allBlocks, variedTokens } from "./measure.ts";
+import { variedTokens } from "./measure.ts";
 
 export interface ExpertSpread {
   readonly tokens: number;

@@ -1,6 +1,5 @@
-import type { LoadProgress } from "../api/types.ts";
 import { type LanguageModel, LLM } from "../node.ts";
-import { loadingLine } from "./loading-line.ts";
+import { showLoading } from "./loading-line.ts";
 import type { ModelOptions } from "./options.ts";
 import { countText } from "./text.ts";
 
@@ -9,21 +8,16 @@ export async function loadLLM(
   source: string,
   { adapter, dtype, precise, reference, quantization, context, cache, memory }: ModelOptions,
 ): Promise<LanguageModel> {
-  const showProgress = loadingLine();
-  let notice: string | undefined;
-  const onProgress = (progress: LoadProgress) => {
-    notice = progress.store?.notice;
-    showProgress(progress);
-  };
+  const loading = showLoading();
   const llm = await LLM.load(source, {
     device: { adapter, dtype, precise, reference },
     quantization,
     maxContext: context,
     store: cache === false ? "none" : "auto",
     memory,
-    onProgress,
+    onProgress: loading.onProgress,
   });
-  if (notice) console.error(`sluice: ${notice}`);
+  if (loading.notice) console.error(`sluice: ${loading.notice}`);
   const { info } = llm;
   const kind = info.adapter.isSoftware && !reference ? ", on the CPU" : "";
   console.error(

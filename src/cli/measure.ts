@@ -1,4 +1,4 @@
-import { GREEDY, type Runner, type Sampled } from "../engine/runner.ts";
+import { allBlocks, GREEDY, type Runner, type Sampled } from "../engine/runner.ts";
 
 /** Milliseconds from giving a prompt of `length` tokens to its first reply token, `repeats` times after a warm-up. */
 export async function measurePrefill(runner: Runner, length: number, repeats: number): Promise<number[]> {
@@ -97,10 +97,6 @@ const LIVE_SLOT = 0;
 
 /** As many as the engine submits before the first has answered. */
 const STEPS_IN_FLIGHT = 2;
-
-/** Blocks of one sequence that fills the context. */
-export const allBlocks = ({ limits }: Runner) =>
-  Array.from({ length: Math.ceil(limits.maxContext / limits.blockTokens) }, (_, i) => i);
 
 async function readPrompt(runner: Runner, length: number, maxTokens: number): Promise<void> {
   const { maxBatchTokens, vocabularySize } = runner.limits;

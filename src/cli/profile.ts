@@ -1,5 +1,6 @@
+import { allBlocks } from "../engine/runner.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
-import { allBlocks, variedTokens } from "./measure.ts";
+import { variedTokens } from "./measure.ts";
 import { table } from "./text.ts";
 
 export interface KernelTime {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
+import { allBlocks } from "../engine/runner.ts";
 import { InvalidRequestError } from "../errors.ts";
 import type { Scores } from "../runner/model-runner.ts";
-import { allBlocks } from "./measure.ts";
 import { type OpenedRunner, withModel, withRunner } from "./open-runner.ts";
 import { type ModelOptions, modelOptions } from "./options.ts";
 import { readTokens } from "./token-file.ts";

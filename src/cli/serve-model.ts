@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
-import type { LoadOptions, LoadProgress } from "../api/types.ts";
+import type { LoadOptions } from "../api/types.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import { type LanguageModel, LLM } from "../node.ts";
 import type { Log } from "../server/log.ts";
 import { type GpuChoice, loadOnGpus } from "./gpus.ts";
-import { loadingLine } from "./loading-line.ts";
+import { showLoading } from "./loading-line.ts";
 import type { JsonObject, ServeOptions } from "./serve-options.ts";
 import { countText } from "./text.ts";
 
@@ -46,15 +46,10 @@ export async function loadServed(
   gpus: GpuChoice | undefined,
   log: Log,
 ): Promise<LanguageModel> {
-  const showProgress = loadingLine();
-  let notice: string | undefined;
-  const onProgress = (progress: LoadProgress) => {
-    notice = progress.store?.notice;
-    showProgress(progress);
-  };
-  const all = { ...options, onProgress };
-  const loading = gpus ? loadOnGpus(source, gpus, all, (line) => log.info(line)) : LLM.load(source, all);
-  const llm = await loading.catch((error: unknown) => {
+  const loading = showLoading();
+  const all = { ...options, onProgress: loading.onProgress };
+  const loaded = gpus ? loadOnGpus(source, gpus, all, (line) => log.info(line)) : LLM.load(source, all);
+  const llm = await loaded.catch((error: unknown) => {
     if (!(error instanceof InvalidRequestError) || error.field !== "maxContext") throw error;
     const { message } = new InvalidRequestError(
       "--max-model-len",
@@ -62,7 +57,7 @@ export async function loadServed(
     );
     throw new LLMError(`${message} YaRN stretches it: --rope-scaling '{"rope_type": "yarn", "factor": 4}'.`);
   });
-  if (notice) log.warn(notice);
+  if (loading.notice) log.warn(loading.notice);
   const { label, parameters, adapter } = llm.info;
   log.info(`${label}: ${countText(parameters)} parameters; ${adapter.name}, ${adapter.dtype}`);
   return llm;

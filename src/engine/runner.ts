@@ -149,3 +149,7 @@ export interface Runner {
   readonly transfer?: StateTransfer;
   dispose(): void;
 }
+
+/** Blocks of one sequence that fills the context. */
+export const allBlocks = ({ limits }: Pick<Runner, "limits">): number[] =>
+  Array.from({ length: Math.ceil(limits.maxContext / limits.blockTokens) }, (_, i) => i);

@@ -1,3 +1,4 @@
+import { allBlocks } from "../../src/engine/runner.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../src/models/qwen3-next/config.ts";
 import { convertWeights } from "../../src/models/qwen3-next/weights.ts";
@@ -7,7 +8,7 @@ import type { QuantizedFormat } from "../../src/weights/format.ts";
 import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
 import { encodedSource } from "../support/encoded-source.ts";
 import { type GpuModelOptions, loadGpuSources } from "../support/gpu-model.ts";
-import { allBlocks, GREEDY } from "../support/greedy.ts";
+import { GREEDY } from "../support/greedy.ts";
 
 /** Opens a folder's model on the adapter under test, its matrices, embedding and head in one format. */
 export type OpenRounded = (options: GpuModelOptions) => Promise<ModelRunner>;

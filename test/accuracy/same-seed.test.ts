@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
+import { allBlocks } from "../../src/engine/runner.ts";
 import { openGpuModel } from "../support/gpu-model.ts";
-import { allBlocks, GREEDY } from "../support/greedy.ts";
+import { GREEDY } from "../support/greedy.ts";
 
 /** What a freshly loaded Sprout draws after a few tokens, with fused kernels where the adapter has what they need. */
 async function drawn(seed: number): Promise<number[]> {

@@ -1,9 +1,9 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "vitest";
+import { allBlocks } from "../../src/engine/runner.ts";
 import { ExpertSlots } from "../../src/paging/expert-slots.ts";
 import { openGpuModel } from "../support/gpu-model.ts";
-import { allBlocks } from "../support/greedy.ts";
 
 const folder = process.env.SLUICE_SPROUT ?? "";
 const texts = join(folder, "heldout.jsonl");

@@ -1,4 +1,5 @@
 import { test } from "vitest";
+import { allBlocks } from "../../src/engine/runner.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../src/models/qwen3-next/config.ts";
 import { convertWeights } from "../../src/models/qwen3-next/weights.ts";
@@ -7,7 +8,7 @@ import type { ModelRunner } from "../../src/runner/model-runner.ts";
 import type { WeightSource } from "../../src/weights/format.ts";
 import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
 import { loadGpuSources } from "../support/gpu-model.ts";
-import { allBlocks, GREEDY } from "../support/greedy.ts";
+import { GREEDY } from "../support/greedy.ts";
 
 const TOKENS = 48;
 const PROMPT = Array.from({ length: 64 }, (_, i) => (i * i * 7 + 3) % 8000);

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { ResolvedSampling, Runner } from "../../src/engine/runner.ts";
+import { allBlocks } from "../../src/engine/runner.ts";
 import { expectClose } from "../support/compare.ts";
 import { readGolden } from "../support/golden.ts";
-import { allBlocks, GREEDY } from "../support/greedy.ts";
+import { GREEDY } from "../support/greedy.ts";
 import { fixtureFolder, openReferenceRunner } from "../support/reference-model.ts";
 
 describe.each(["qwen3-next-tiny", "qwen3.5-dense-tiny"])("%s", (fixture) => {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
+import { allBlocks } from "../../src/engine/runner.ts";
 import type { ModelRunner } from "../../src/runner/model-runner.ts";
 import { openGpuModel } from "../support/gpu-model.ts";
-import { allBlocks, GREEDY } from "../support/greedy.ts";
+import { GREEDY } from "../support/greedy.ts";
 import { ObservedPlatform } from "../support/observed-platform.ts";
 import { FIXTURES, fixtureFolder } from "../support/reference-model.ts";
 

@@ -1,4 +1,10 @@
-import { GREEDY as ANY_GREEDY, type ResolvedSampling, type Runner, type Sampled } from "../../src/engine/runner.ts";
+import {
+  GREEDY as ANY_GREEDY,
+  allBlocks,
+  type ResolvedSampling,
+  type Runner,
+  type Sampled,
+} from "../../src/engine/runner.ts";
 
 /** 24 of the likeliest tokens. */
 export const GREEDY: ResolvedSampling = { ...ANY_GREEDY, maxTokens: 24 };
@@ -32,7 +38,3 @@ export async function greedyReply(
   }
   return reply;
 }
-
-/** Blocks of one sequence that fills the context. */
-export const allBlocks = ({ limits }: Runner): number[] =>
-  Array.from({ length: Math.ceil(limits.maxContext / limits.blockTokens) }, (_, i) => i);

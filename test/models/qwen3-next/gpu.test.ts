@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Runner } from "../../../src/engine/runner.ts";
+import { allBlocks } from "../../../src/engine/runner.ts";
 import type { ModelRunner, Scores } from "../../../src/runner/model-runner.ts";
 import { expectClose } from "../../support/compare.ts";
 import { type Golden, readGolden } from "../../support/golden.ts";
 import { adapterFeatures } from "../../support/gpu.ts";
 import { type GpuModelOptions, openGpuModel } from "../../support/gpu-model.ts";
-import { allBlocks, greedyReply } from "../../support/greedy.ts";
+import { greedyReply } from "../../support/greedy.ts";
 import { FIXTURES, fixtureFolder, openReferenceRunner } from "../../support/reference-model.ts";
 
 /**

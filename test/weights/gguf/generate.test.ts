@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { allBlocks } from "../../../src/engine/runner.ts";
 import { parseConfig } from "../../../src/models/qwen3-next/config.ts";
 import { FolderSource } from "../../../src/platform/node/folder-source.ts";
 import { Tokenizer } from "../../../src/tokenizer/tokenizer.ts";
@@ -14,7 +15,6 @@ import { tokenizerMetadata } from "../../support/gguf-tokenizer.ts";
 import { writeGguf } from "../../support/gguf-writer.ts";
 import { readGolden } from "../../support/golden.ts";
 import { loadGpuModel } from "../../support/gpu-model.ts";
-import { allBlocks } from "../../support/greedy.ts";
 import {
   fixtureFolder,
   inOrder,

@@ -1,4 +1,5 @@
 import { expect, it } from "vitest";
+import { allBlocks } from "../../../src/engine/runner.ts";
 import { bindWeights } from "../../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../../src/models/qwen3-next/config.ts";
 import { ReferenceRunner } from "../../../src/reference/reference-runner.ts";
@@ -6,7 +7,6 @@ import { FileListSource } from "../../../src/weights/file-list-source.ts";
 import { openCheckpoint } from "../../../src/weights/open-checkpoint.ts";
 import { expectClose } from "../../support/compare.ts";
 import { loadGpuModel } from "../../support/gpu-model.ts";
-import { allBlocks } from "../../support/greedy.ts";
 import { toFiles } from "../../support/model-files.ts";
 import { fixtureTensors, quantizedModel, shortened } from "../../support/quantized-model.ts";
 import { QUANTIZERS } from "../../support/quantizers.ts";
