@@ -15,6 +15,13 @@ export class Metrics {
   readonly #cacheUsage = this.#gauge("kv_cache_usage_perc", "Share of the KV cache that replies use, 0 to 1.");
   readonly #cacheQueries = this.#counter("prefix_cache_queries_total", "Prompt tokens looked up in the prefix cache.");
   readonly #cacheHits = this.#counter("prefix_cache_hits_total", "Prompt tokens found there.");
+  readonly #hostUsage = this.#gauge("cpu_cache_usage_perc", "Share of host memory for states that is used, 0 to 1.");
+  readonly #hostBytes = this.#gauge("cpu_cache_bytes", "Bytes of states there.");
+  readonly #hostStates = this.#gauge("cpu_cache_states", "States there.");
+  readonly #hostHits = this.#counter(
+    "external_prefix_cache_hits_total",
+    "Prompt tokens whose state came back from host memory.",
+  );
   readonly #preemptions = this.#counter("num_preemptions_total", "Times that a reply gave up its state for another.");
   readonly #corrupted = this.#counter("corrupted_requests_total", "Replies read again: something was not a number.");
   readonly #cacheConfig = this.#gauge("cache_config_info", "How memory for states is laid out.", [
@@ -108,8 +115,8 @@ export class Metrics {
     const { maxContext, maxSequences, cacheTokens } = this.#llm.info;
     const facts = { max_model_len: maxContext, max_num_seqs: maxSequences, cache_tokens: cacheTokens };
     this.#cacheConfig.set({ ...this.#labels, ...facts, num_gpu_blocks: stats.blocks.total }, 1);
-    for (const counter of [this.#cacheQueries, this.#cacheHits, this.#preemptions, this.#corrupted]) counter.reset();
-    this.#workerRestarts.reset();
+    const counted = [this.#cacheQueries, this.#cacheHits, this.#hostHits, this.#preemptions, this.#corrupted];
+    for (const counter of [...counted, this.#workerRestarts]) counter.reset();
     if (!stats.workers) this.#engine(stats, this.#labels);
     for (const [i, worker] of (stats.workers ?? []).entries()) {
       const labels = { ...this.#labels, engine: String(i) };
@@ -120,12 +127,17 @@ export class Metrics {
     return this.#registry.metrics();
   }
 
-  #engine({ blocks, cachedTokens, preempted, nanReplays }: ModelStats, labels: EngineLabels): void {
+  #engine({ blocks, cachedTokens, preempted, nanReplays, host }: ModelStats, labels: EngineLabels): void {
     this.#cacheUsage.set(labels, blocks.used / blocks.total);
     this.#cacheQueries.inc(labels, cachedTokens.queried);
     this.#cacheHits.inc(labels, cachedTokens.hit);
     this.#preemptions.inc(labels, preempted);
     this.#corrupted.inc(labels, nanReplays);
+    if (!host) return;
+    this.#hostUsage.set(labels, host.bytes / host.maxBytes);
+    this.#hostBytes.set(labels, host.bytes);
+    this.#hostStates.set(labels, host.copies);
+    this.#hostHits.inc(labels, host.restoredTokens);
   }
 
   #options(name: string, help: string, more: readonly string[] = []) {

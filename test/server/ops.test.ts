@@ -256,3 +256,19 @@ it("counts in its metrics what guards have done", async () => {
   expect(metrics).toMatch(/vllm:reasoning_ended_total\{.*reason="loop"\} 1/);
   expect(metrics).toMatch(/vllm:corrupted_requests_total\{.*\} 2/);
 });
+
+it("counts in its metrics the states that left the device, where there is room for them", async () => {
+  const llm = new ScriptedLLM();
+  const { api } = await serve(llm);
+  const metrics = async () => (await api.get("/metrics")).text();
+  expect(await metrics()).not.toMatch(/^vllm:cpu_cache_usage_perc\{/m);
+  const stats = await llm.stats();
+  llm.stats = async () => ({ ...stats, host: { bytes: 250, maxBytes: 1000, copies: 3, restoredTokens: 70 } });
+  for (let i = 0; i < 2; i++) {
+    const text = await metrics();
+    expect(text).toMatch(/^vllm:cpu_cache_usage_perc\{.*\} 0.25$/m);
+    expect(text).toMatch(/^vllm:cpu_cache_bytes\{.*\} 250$/m);
+    expect(text).toMatch(/^vllm:cpu_cache_states\{.*\} 3$/m);
+    expect(text).toMatch(/^vllm:external_prefix_cache_hits_total\{.*\} 70$/m);
+  }
+});
