@@ -1,6 +1,6 @@
 import { DeviceLostError, invariant, OutOfMemoryError, UnsupportedDeviceError } from "../errors.ts";
 import { PipelineCache } from "./pipelines.ts";
-import { type DeviceProfile, isSoftware, profileOf } from "./profile.ts";
+import { type DeviceProfile, isSoftware, MATRICES, profileOf } from "./profile.ts";
 import { ScratchArena } from "./scratch.ts";
 
 export interface DeviceRequest {
@@ -133,7 +133,7 @@ export class Device {
 /** What a caller can do about too little memory. */
 const LESS = 'Try quantization "q4", a smaller maxContext, a smaller model, or another device.';
 
-const FEATURES = ["shader-f16", "subgroups", "timestamp-query"] as const;
+const FEATURES: readonly GPUFeatureName[] = ["shader-f16", "subgroups", "timestamp-query", MATRICES];
 
 const LIMITS = [
   "maxBufferSize",

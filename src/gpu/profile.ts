@@ -6,6 +6,11 @@ export interface DeviceProfile {
   readonly roundActivations: boolean;
   /** `subgroups` is enabled. */
   readonly subgroups: boolean;
+  /**
+   * The product of matrices that a subgroup can do as one: f16 · f16 → f32. Undefined where there is none, or where
+   * activations must not be rounded to f16.
+   */
+  readonly matrix?: MatrixShape;
   /** WGSL has `dot4I8Packed`. */
   readonly packedDot: boolean;
   /**
@@ -31,6 +36,13 @@ export interface DeviceProfile {
   readonly maxGrid: number;
   readonly maxWorkgroupBytes: number;
   readonly maxInvocations: number;
+}
+
+/** A subgroup's product of [m, k] and [k, n]. */
+export interface MatrixShape {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
 }
 
 /** Whether an adapter computes on the CPU. */
@@ -71,7 +83,14 @@ export function profileOf(
   languageFeatures: ReadonlySet<string>,
   without: Partial<
     Record<
-      "f16" | "roundActivations" | "subgroups" | "packedDot" | "specialize" | "fuseDecode" | "serialWorkgroups",
+      | "f16"
+      | "roundActivations"
+      | "subgroups"
+      | "matrix"
+      | "packedDot"
+      | "specialize"
+      | "fuseDecode"
+      | "serialWorkgroups",
       boolean
     >
   > = {},
@@ -81,6 +100,8 @@ export function profileOf(
     f16: device.features.has("shader-f16") && !without.f16,
     roundActivations: !without.roundActivations,
     subgroups: device.features.has("subgroups") && !without.subgroups,
+    matrix:
+      without.f16 || without.roundActivations || without.subgroups || without.matrix ? undefined : matrixOf(device),
     packedDot: languageFeatures.has("packed_4x8_integer_dot_product") && !without.packedDot,
     specialize: !isSoftware(info) && !without.specialize,
     serialWorkgroups: isSoftware(info) && !without.serialWorkgroups,
@@ -94,4 +115,26 @@ export function profileOf(
     maxWorkgroupBytes: device.limits.maxComputeWorkgroupStorageSize,
     maxInvocations: device.limits.maxComputeInvocationsPerWorkgroup,
   };
+}
+
+/** WebGPU's types do not know of these yet; Dawn calls them experimental. */
+interface MatrixConfig {
+  readonly componentType: string;
+  readonly resultComponentType: string;
+  readonly M: number;
+  readonly N: number;
+  readonly K: number;
+}
+
+export const MATRICES = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
+
+/** The largest product that the device offers. Subgroups must have one size, because matrices lie spread over their lanes. */
+function matrixOf({ features, adapterInfo }: GPUDevice): MatrixShape | undefined {
+  const { subgroupMinSize, subgroupMaxSize } = adapterInfo;
+  if (!features.has(MATRICES) || !features.has("shader-f16") || subgroupMinSize !== subgroupMaxSize) return undefined;
+  const configs = (adapterInfo as { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [];
+  return Array.from(configs)
+    .filter((c) => c.componentType === "f16" && c.resultComponentType === "f32")
+    .map(({ M, N, K }) => ({ m: M, n: N, k: K }))
+    .sort((a, b) => b.m * b.n * b.k - a.m * a.n * a.k)[0];
 }

@@ -70,6 +70,12 @@ function directives(body: string): string {
   if (/\bf16\b/.test(body)) lines.push("enable f16;");
   // The size of subgroups is uniform in the workgroups we launch; the analysis cannot know it.
   if (/\bsubgroup/.test(body)) lines.push("enable subgroups;", "diagnostic(off, subgroup_uniformity);");
+  if (/\bsubgroup_matrix_/.test(body)) {
+    lines.push(
+      "enable chromium_experimental_subgroup_matrix;",
+      "diagnostic(off, chromium.subgroup_matrix_uniformity);",
+    );
+  }
   if (/\bdot4[IU]8Packed\b/.test(body)) lines.push("requires packed_4x8_integer_dot_product;");
   return lines.length > 0 ? `${lines.join("\n")}\n` : "";
 }

@@ -11,7 +11,9 @@ import type { WeightRows } from "../../src/weights/format.ts";
 import { testDevice } from "./gpu.ts";
 
 export interface HarnessOptions {
-  readonly without?: Partial<Record<"f16" | "subgroups" | "packedDot" | "specialize" | "serialWorkgroups", boolean>>;
+  readonly without?: Partial<
+    Record<"f16" | "subgroups" | "matrix" | "packedDot" | "specialize" | "serialWorkgroups", boolean>
+  >;
   /** Facts of another device, to see what it would run. */
   readonly profile?: Partial<DeviceProfile>;
   readonly limits?: Partial<BatchLimits>;
