@@ -1,5 +1,5 @@
-// Causal convolution and gated delta rule for one token of one sequence. A subgroup takes four columns of S of one value
-// head, and convolves the channels that it needs itself, so nobody waits for anybody:
+// Causal convolution and gated delta rule for one token of each sequence. A subgroup takes FOURS · 4 columns of S of one
+// value head, and convolves the channels that it needs itself, so nobody waits for anybody:
 //   a = Sᵀk, b = Sᵀq (of the old S);  d = β (v − e^g a);  o = e^g b + (q·k) d;  S ← e^g S + k dᵀ
 
 override KEY_HEADS: u32;
@@ -9,93 +9,111 @@ override RING: u32;
 override X_OFFSET: u32;
 override X_STRIDE: u32;
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;            // [q | k | v], a view
-@group(0) @binding(1) var<storage, read> gates: array<f32>;              // [b | a], a view
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;            // [rows, q | k | v], a view
+@group(0) @binding(1) var<storage, read> gates: array<f32>;              // [rows, b | a], a view
 @group(0) @binding(2) var<storage, read> negA: array<f32>;               // [VALUE_HEADS]
 @group(0) @binding(3) var<storage, read> dtBias: array<f32>;             // [VALUE_HEADS]
 @group(0) @binding(4) var<storage, read_write> state: array<vec4<f32>>;  // [slot][value head][value dim][key dim]
 @group(0) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;   // [slot][position mod RING][channel]
-@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;      // [value head, value dim]
+@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;      // [rows, value head, value dim]
 @group(0) @binding(8) var<storage, read> factors: array<vec4<f32>>;      // [channel], four taps each
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let position = positionAt(0u);
-  if (tokenCount() == 0u || position == INACTIVE) { return; }
+  // In a decode step row and sequence are the same.
+  let row = group.z;
+  let position = positionAt(row);
+  if (row >= tokenCount() || position == INACTIVE) { return; }
   let lane = thread % LANES;
-  let columns = group.x * TEAMS + thread / LANES;  // which four
-  if (4u * columns >= VALUE_DIM) { return; }
+  let first = (group.x * TEAMS + thread / LANES) * FOURS;  // of the columns, in fours
+  let values = VALUE_DIM / 4u;
+  if (first >= values) { return; }
   let head = group.y;
   let keyHead = head / (VALUE_HEADS / KEY_HEADS);
   let keys = KEY_DIM / 4u;
-  let values = VALUE_DIM / 4u;
-  let slot = stateSlot(0u);
-  let column = ((slot * VALUE_HEADS + head) * VALUE_DIM + 4u * columns) * keys;
+  let slot = stateSlot(row);
 
-  var S: array<mat4x4<f32>, PARTS>;
-  for (var p = 0u; p < PARTS; p++) {
-    let at = column + min(p * LANES + lane, keys - 1u);
-    for (var c = 0u; c < 4u; c++) { S[p][c] = state[at + c * keys]; }
+  var S: array<mat4x4<f32>, FOURS * PARTS>;
+  for (var f = 0u; f < FOURS; f++) {
+    for (var p = 0u; p < PARTS; p++) {
+      let at = stateAt(slot, head, min(first + f, values - 1u)) + min(p * LANES + lane, keys - 1u);
+      for (var c = 0u; c < 4u; c++) { S[f * PARTS + p][c] = state[at + c * keys]; }
+    }
   }
   let keyChannels = KEY_HEADS * keys;
-  let valueChannel = 2u * keyChannels + head * values + columns;
-  let v = convolved(valueChannel, slot, position);
+  let valueChannel = 2u * keyChannels + head * values + first;
+  var q: array<vec4<f32>, PARTS>;
   var k: array<vec4<f32>, PARTS>;
-  var a = vec4<f32>();
-  var b = vec4<f32>();
   var products = vec3<f32>();  // k·k, q·q, q·k
   for (var p = 0u; p < PARTS; p++) {
     let i = p * LANES + lane;
-    let isInside = i < keys;
+    let mask = select(0.0, 1.0, i < keys);
     let channel = keyHead * keys + min(i, keys - 1u);
-    let mask = select(0.0, 1.0, isInside);
-    let q = mask * convolved(channel, slot, position);
-    k[p] = mask * convolved(keyChannels + channel, slot, position);
-    if (position == 0u) { S[p] = mat4x4<f32>(); }
-    a += k[p] * S[p];
-    b += q * S[p];
-    products += vec3<f32>(dot(k[p], k[p]), dot(q, q), dot(q, k[p]));
+    q[p] = mask * convolved(row, channel, slot, position);
+    k[p] = mask * convolved(row, keyChannels + channel, slot, position);
+    products += vec3<f32>(dot(k[p], k[p]), dot(q[p], q[p]), dot(q[p], k[p]));
   }
-  a = subgroupAdd(a);
-  b = subgroupAdd(b);
   products = subgroupAdd(products);
+  var v: array<vec4<f32>, FOURS>;
+  for (var f = 0u; f < FOURS; f++) { v[f] = convolved(row, valueChannel + min(f, values - 1u - first), slot, position); }
   let keyScale = inverseSqrt(products.x + 1e-6);
   let queryScale = inverseSqrt((products.y + 1e-6) * f32(KEY_DIM));
-  let decay = exp(logDecay(0u, head));
-  let d = writeStrength(0u, head) * (v - (decay * keyScale) * a);
-  if (lane == 0u) { y[head * values + columns] = (decay * queryScale) * b + (queryScale * keyScale * products.z) * d; }
-  let correction = keyScale * d;
-  for (var p = 0u; p < PARTS; p++) {
-    let i = p * LANES + lane;
-    if (i < keys) {
-      for (var c = 0u; c < 4u; c++) { state[column + i + c * keys] = decay * S[p][c] + k[p] * correction[c]; }
+  let decay = exp(logDecay(row, head));
+  let strength = writeStrength(row, head);
+  for (var f = 0u; f < FOURS; f++) {
+    if (first + f >= values) { break; }
+    var a = vec4<f32>();
+    var b = vec4<f32>();
+    for (var p = 0u; p < PARTS; p++) {
+      if (position == 0u) { S[f * PARTS + p] = mat4x4<f32>(); }
+      a += k[p] * S[f * PARTS + p];
+      b += q[p] * S[f * PARTS + p];
+    }
+    a = subgroupAdd(a);
+    b = subgroupAdd(b);
+    let d = strength * (v[f] - (decay * keyScale) * a);
+    if (lane == 0u) {
+      y[(row * VALUE_HEADS + head) * values + first + f] = (decay * queryScale) * b + (queryScale * keyScale * products.z) * d;
+    }
+    let correction = keyScale * d;
+    for (var p = 0u; p < PARTS; p++) {
+      let i = p * LANES + lane;
+      if (i < keys) {
+        let at = stateAt(slot, head, first + f) + i;
+        for (var c = 0u; c < 4u; c++) { state[at + c * keys] = decay * S[f * PARTS + p][c] + k[p] * correction[c]; }
+      }
     }
   }
   // One thread keeps each input: these columns' own, and a key head's where its first value head begins. Stores come last:
   // no load may pass them.
-  if (lane == 0u) { keep(valueChannel, slot, position); }
-  if (columns == 0u && head % (VALUE_HEADS / KEY_HEADS) == 0u) {
+  if (lane < FOURS && first + lane < values) { keep(row, valueChannel + lane, slot, position); }
+  if (first == 0u && head % (VALUE_HEADS / KEY_HEADS) == 0u) {
     for (var i = lane; i < keys; i += LANES) {
-      keep(keyHead * keys + i, slot, position);
-      keep(keyChannels + keyHead * keys + i, slot, position);
+      keep(row, keyHead * keys + i, slot, position);
+      keep(row, keyChannels + keyHead * keys + i, slot, position);
     }
   }
+}
+
+fn stateAt(slot: u32, head: u32, four: u32) -> u32 {
+  return ((slot * VALUE_HEADS + head) * VALUE_DIM + 4u * four) * (KEY_DIM / 4u);
 }
 
 fn ringAt(slot: u32, position: u32, channel: u32) -> u32 {
   return (slot * RING + position % RING) * ((2u * KEY_HEADS * KEY_DIM + VALUE_HEADS * VALUE_DIM) / 4u) + channel;
 }
 
-fn keep(channel: u32, slot: u32, position: u32) { ring[ringAt(slot, position, channel)] = x[X_OFFSET / 4u + channel]; }
+fn newest(row: u32, channel: u32) -> vec4<f32> { return x[(X_OFFSET + row * X_STRIDE) / 4u + channel]; }
+
+fn keep(row: u32, channel: u32, slot: u32, position: u32) { ring[ringAt(slot, position, channel)] = newest(row, channel); }
 
 // Four channels after the convolution and SiLU.
-fn convolved(channel: u32, slot: u32, position: u32) -> vec4<f32> {
-  let newest = x[X_OFFSET / 4u + channel];
+fn convolved(row: u32, channel: u32, slot: u32, position: u32) -> vec4<f32> {
   let before1 = select(vec4<f32>(), ring[ringAt(slot, position + RING - 1u, channel)], position >= 1u);
   let before2 = select(vec4<f32>(), ring[ringAt(slot, position + RING - 2u, channel)], position >= 2u);
   let before3 = select(vec4<f32>(), ring[ringAt(slot, position + RING - 3u, channel)], position >= 3u);
   let i = 4u * channel;
   let taps = transpose(mat4x4<f32>(factors[i], factors[i + 1u], factors[i + 2u], factors[i + 3u]));
-  let sum = taps[0] * before3 + taps[1] * before2 + taps[2] * before1 + taps[3] * newest;
+  let sum = taps[0] * before3 + taps[1] * before2 + taps[2] * before1 + taps[3] * newest(row, channel);
   return sum / (1.0 + exp(min(-sum, vec4<f32>(80.0))));
 }

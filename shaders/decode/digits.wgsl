@@ -1,16 +1,15 @@
 // Activations as integers, for products with packed weights: 32 neighbours share a scale, and each is two signed digits,
 //   x ≈ scale · (256 high + low)
-// which keeps 16 bits of the largest. A workgroup stages them once.
+// which keeps 16 bits of the largest.
 
 struct Block { eights: array<vec4<u32>, 4>, scale: f32, sum: f32 }
 
-// [eight of a block][block]: high digits of two fours, then low digits.
-var<workgroup> digits: array<vec4<u32>, 4u * BLOCKS>;
-// [block]: the scale, and the sum of the integers, which weights with a zero point or a min are multiplied with.
-var<workgroup> scales: array<vec2<f32>, BLOCKS>;
+// Eight elements: high digits of two fours, then low digits; of their block the scale, and the sum of the integers, which
+// weights with a zero point or a min are multiplied with.
+struct Digits { words: vec4<u32>, scale: f32, sum: f32 }
 
-// The elements of eight `index`, for all threads at once: neighbours in fours make a block. `factor` multiplies its scale.
-fn stageDigits(index: u32, x: mat2x4<f32>, factor: f32) {
+// For all threads of a subgroup at once: neighbours in fours make a block.
+fn toDigits(x: mat2x4<f32>) -> Digits {
   let sizes = max(abs(x[0]), abs(x[1]));
   var largest = max(max(sizes.x, sizes.y), max(sizes.z, sizes.w));
   largest = max(largest, subgroupShuffleXor(largest, 1u));
@@ -27,18 +26,7 @@ fn stageDigits(index: u32, x: mat2x4<f32>, factor: f32) {
   var sum = both.x + both.y + both.z + both.w;
   sum += subgroupShuffleXor(sum, 1u);
   sum += subgroupShuffleXor(sum, 2u);
-  if (index >= 4u * BLOCKS) { return; }
-  let block = index / 4u;
-  digits[(index % 4u) * BLOCKS + block] = vec4<u32>(packDigits(pHigh, qHigh), packDigits(pLow, qLow));
-  if (index % 4u == 0u) { scales[block] = vec2<f32>(largest / 32512.0 * factor, f32(sum)); }
-}
-
-// Beyond the last block its scale is 0.
-fn stagedBlock(block: u32) -> Block {
-  let i = min(block, BLOCKS - 1u);
-  let scale = select(vec2<f32>(), scales[i], block < BLOCKS);
-  let eights = array<vec4<u32>, 4>(digits[i], digits[BLOCKS + i], digits[2u * BLOCKS + i], digits[3u * BLOCKS + i]);
-  return Block(eights, scale.x, scale.y);
+  return Digits(vec4<u32>(packDigits(pHigh, qHigh), packDigits(pLow, qLow)), largest / 32512.0, f32(sum));
 }
 
 // The scale of weights' block `at` from the word that holds it.

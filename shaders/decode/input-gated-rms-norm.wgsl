@@ -5,7 +5,7 @@ override GATE_OFFSET: u32;
 override GATE_STRIDE: u32;
 
 @group(0) @binding(2) var<storage, read> factor: array<vec4<f32>>;  // [HEAD_DIM]
-@group(0) @binding(4) var<storage, read> gate: array<vec4<f32>>;    // [COLUMNS], a view
+@group(0) @binding(4) var<storage, read> gate: array<vec4<f32>>;    // [rows, COLUMNS], a view
 
 fn input8(index: u32, thread: u32) -> mat2x4<f32> {
   let x = x8(index);
@@ -13,7 +13,7 @@ fn input8(index: u32, thread: u32) -> mat2x4<f32> {
   for (var step = 1u; step < HEAD_DIM / 8u; step *= 2u) { sum += subgroupShuffleXor(sum, step); }
   let scale = inverseSqrt(sum / f32(HEAD_DIM) + EPS);
   let i = 2u * (index % (HEAD_DIM / 8u));
-  let g = GATE_OFFSET / 4u + 2u * min(index, COLUMNS / 8u - 1u);
+  let g = (GATE_OFFSET + inputRow * GATE_STRIDE) / 4u + 2u * min(index, COLUMNS / 8u - 1u);
   return mat2x4<f32>(scale * x[0] * factor[i] * silu4(gate[g]), scale * x[1] * factor[i + 1u] * silu4(gate[g + 1u]));
 }
 

@@ -3,7 +3,7 @@ import { defineKernel } from "../../gpu/kernel.ts";
 import { deltaGates } from "../delta/delta-gates.ts";
 import { batchFragment } from "../lib/batch.ts";
 
-/** Convolution of four taps and delta rule, one token. Needs `sizes` LANES, TEAMS, PARTS. Grid: [value dims / (4 · TEAMS), heads]. */
+/** Convolution of four taps and delta rule, one token a sequence. Needs `sizes` LANES, TEAMS, FOURS, PARTS. Grid: [value dims / (4 · FOURS · TEAMS), heads, rows]. */
 export const convDelta = defineKernel({
   name: "decode-conv-delta",
   source,

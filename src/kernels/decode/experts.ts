@@ -5,6 +5,7 @@ import gateUp from "../../../shaders/decode/gate-up.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
 import { activation } from "../lib/activation.ts";
+import { stagedDigits } from "./digits.ts";
 import { expand } from "./expand.ts";
 import { inputs } from "./inputs.ts";
 
@@ -12,7 +13,7 @@ import { inputs } from "./inputs.ts";
 export const decodeGateUp = defineKernel({
   name: "decode-gate-up",
   source: gateUp,
-  uses: [inputs.rmsNorm, { name: "experts-resident", source: resident }],
+  uses: [inputs.rmsNorm, stagedDigits, { name: "experts-resident", source: resident }],
   buffers: ["x", "factor", "logits", "hidden", "routing", "weight"],
   constants: ["COLUMNS", "INNER", "EXPERTS", "EPS"],
 });
@@ -21,7 +22,7 @@ export const decodeGateUp = defineKernel({
 export const decodeGateUpPaged = defineKernel({
   name: "decode-gate-up-paged",
   source: gateUp,
-  uses: [inputs.rmsNorm, { name: "experts-paged", source: paged }],
+  uses: [inputs.rmsNorm, stagedDigits, { name: "experts-paged", source: paged }],
   buffers: ["x", "factor", "logits", "hidden", "routing", "weight", "table", "report", "batchState"],
   constants: ["COLUMNS", "INNER", "EXPERTS", "EPS", "LAYER", "CHOSEN_AT"],
 });
@@ -30,7 +31,7 @@ export const decodeGateUpPaged = defineKernel({
 export const decodeDown = defineKernel({
   name: "decode-down",
   source: "",
-  uses: [activation],
+  uses: [activation, stagedDigits],
   buffers: ["hidden", "routing", "residual", "siblings", "y", "weight", "sharedWeight"],
   constants: ["COLUMNS", "INNER", "SHARED_INNER", "SHARED_AT", "GATE_AT"],
 });

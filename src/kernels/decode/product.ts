@@ -5,7 +5,7 @@ import plain from "../../../shaders/decode/rows-plain.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
 import type { WeightFormat } from "../../weights/format.ts";
-import { digits, isPacked } from "./digits.ts";
+import { digits, isPacked, stagedDigits } from "./digits.ts";
 
 /** One row times up to three matrices. Needs `sizes`, one of `inputs`, and `productParts`. Grid: [workgroups of all parts]. */
 export const product = defineKernel({
@@ -22,7 +22,7 @@ export const MAX_PARTS = 3;
 export function productParts(formats: readonly WeightFormat[], hasPlus: boolean): Fragment[] {
   const format = formats.find(isPacked);
   return [
-    ...(format ? [digits[format]] : []),
+    ...(format ? [digits[format], stagedDigits] : []),
     ...(formats.some((f) => !isPacked(f)) ? [{ name: "floats", source: floats }] : []),
     ...formats.map((f, p) => ({ name: `part-${p}-${f}`, source: rows(f, p) })),
     { name: "store", source: hasPlus ? STORE_PLUS : STORE },

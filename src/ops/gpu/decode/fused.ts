@@ -136,24 +136,34 @@ export interface DeltaParts {
 }
 
 export const canConvDelta = ({ x, factors, delta: { shape } }: DeltaParts): boolean =>
-  x.rows === 1 &&
   x.offset % 4 === 0 &&
+  (x.rows === 1 || x.stride % 4 === 0) &&
   factors.format === "f32" &&
   shape.convTaps === 4 &&
   factors.columns === 4 &&
   shape.keyDim % 4 === 0 &&
   shape.valueDim % 4 === 0;
 
-/** Convolution and delta rule of one token: [1, Hv·dv]. */
+/** Convolution and delta rule of one token a sequence: [rows, Hv·dv]. */
 export function convGatedDelta(
   { recorder, batchBuffer }: GpuContext,
   { x, factors, gates, delta, state }: DeltaParts,
 ): GpuTensor {
   const { keyHeads, valueHeads, keyDim, valueDim } = delta.shape;
   const lanes = recorder.profile.subgroupMaxSize;
-  const y = recorder.tensor("gated-delta", 1, valueHeads * valueDim);
+  const y = recorder.tensor("gated-delta", x.rows, valueHeads * valueDim);
+  // What a subgroup convolves serves more columns where there are enough subgroups without.
+  const fours = x.rows >= 8 ? 4 : x.rows >= 4 ? 2 : 1;
   convDelta(recorder, {
-    uses: [sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, parts: Math.ceil(keyDim / 4 / lanes) })],
+    uses: [
+      sizes({
+        lanes,
+        teams: DELTA_TEAMS,
+        workgroup: DELTA_TEAMS * lanes,
+        fours,
+        parts: Math.ceil(keyDim / 4 / lanes),
+      }),
+    ],
     buffers: {
       x,
       gates,
@@ -172,7 +182,7 @@ export function convGatedDelta(
       VALUE_DIM: valueDim,
       RING: CONV_RING,
     },
-    grid: [Math.ceil(valueDim / (4 * DELTA_TEAMS)), valueHeads],
+    grid: [Math.ceil(valueDim / (4 * fours * DELTA_TEAMS)), valueHeads, x.rows],
   });
   return y;
 }
