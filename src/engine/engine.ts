@@ -1,7 +1,14 @@
 import type { CompanionStats, PagingStats } from "../api/types.ts";
 import { ContextLengthError, InvalidRequestError, invariant, NumericalError } from "../errors.ts";
 import { Pace } from "./pace.ts";
-import type { DecodeRow, ResolvedSampling, Runner, Sampled, SequenceStep } from "./runner.ts";
+import {
+  type DecodeRow,
+  type ResolvedSampling,
+  type Runner,
+  type Sampled,
+  type SequenceStep,
+  StatesLost,
+} from "./runner.ts";
 import { type QueueLimits, Scheduler } from "./scheduler.ts";
 import { Sequence } from "./sequence.ts";
 import { SequenceStates } from "./sequence-states.ts";
@@ -85,6 +92,8 @@ interface Step {
   readonly rows: number;
   readonly results: Promise<readonly Result[]>;
   readonly submittedMs: number;
+  /** How often the states had been lost. */
+  readonly losses: number;
 }
 
 /**
@@ -102,6 +111,7 @@ export class Engine {
   #isRunning = false;
   #arrivals = 0;
   #settledMs = 0;
+  #losses = 0;
   readonly #counts = { prefill: 0, decode: 0, prompt: 0, reply: 0, nanReplays: 0 };
 
   /** `hostBytes` of host memory take states that leave the device. */
@@ -300,16 +310,21 @@ export class Engine {
     // Failures are met where the step is awaited, which may be later.
     results.catch(() => {});
     this.#counts[kind]++;
-    this.#inFlight.push({ kind, parts, rows, results, submittedMs: performance.now() });
+    this.#inFlight.push({ kind, parts, rows, results, submittedMs: performance.now(), losses: this.#losses });
   }
 
   /** Waits for the oldest step and hands its results to whose they are. */
-  async #settle({ kind, parts, rows, results, submittedMs }: Step): Promise<void> {
+  async #settle({ kind, parts, rows, results, submittedMs, losses }: Step): Promise<void> {
     let answers: readonly Result[];
     try {
       answers = await results;
     } catch (error) {
       this.#inFlight.shift();
+      if (error instanceof StatesLost) {
+        // Those submitted before it was noticed fail as well, and count for nothing any more.
+        if (losses === this.#losses) this.#readAgain();
+        return;
+      }
       this.#batch = undefined;
       // Nobody knows how far it came.
       this.#states.clear();
@@ -394,6 +409,18 @@ export class Engine {
     sequence.hasReplayed = true;
     this.#counts.nanReplays++;
     this.#scheduler.requeue(sequence);
+  }
+
+  /** All states are gone: what was read and drawn is read again. */
+  #readAgain(): void {
+    this.#losses++;
+    this.#batch = undefined;
+    this.#states.clear();
+    for (const sequence of [...this.#scheduler.running]) {
+      if (sequence.isLeaving) this.#scheduler.remove(sequence);
+      else this.#scheduler.requeue(sequence);
+    }
+    this.#runner.reset?.();
   }
 
   #reportPrefill({ events, tokens, givenLength, promptLength, cached }: Sequence, done: number): void {

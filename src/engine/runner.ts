@@ -91,6 +91,9 @@ export interface RunnerLimits {
   readonly vocabularySize: number;
 }
 
+/** The states of all sequences are gone, but not the device: they are to be read again, after `reset`. */
+export class StatesLost extends Error {}
+
 export type HostBytes = Uint8Array<ArrayBuffer>;
 
 /** Copies states between a device and the host. */
@@ -141,6 +144,8 @@ export interface Runner {
   decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]>;
   /** Reads tokens, at most `scoreTokens` of them, and gives the raw logits [tokens, V] after each. */
   score(step: SequenceStep): Promise<{ readonly logits: Float32Array }>;
+  /** Begins anew after `StatesLost`, with which all steps submitted before fail. */
+  reset?(): void;
   /** Copies a slot's recurrent state. */
   copyState(from: number, to: number): void;
   /** Copies a KV block of every layer. */

@@ -14,6 +14,9 @@ export interface DeviceRequest {
   readonly withoutSubgroups?: boolean;
 }
 
+/** What makes buffers, and writes them. */
+export type Allocator = Pick<Device, "buffer" | "queue">;
+
 /** A GPU device and what belongs to it as a whole: pipelines, scratch memory, its loss. */
 export class Device {
   readonly profile: DeviceProfile;
@@ -83,6 +86,14 @@ export class Device {
     });
     this.#allocated.add(buffer);
     return buffer;
+  }
+
+  /** Gives buffers back before the device ends. */
+  free(buffers: readonly GPUBuffer[]): void {
+    for (const buffer of buffers) {
+      buffer.destroy();
+      this.#allocated.delete(buffer);
+    }
   }
 
   /** @throws OutOfMemoryError where the device allows no buffer of that size, however much is free */

@@ -1,5 +1,5 @@
 import type { RunnerLimits } from "../engine/runner.ts";
-import type { Device } from "../gpu/device.ts";
+import type { Allocator } from "../gpu/device.ts";
 import type { ModelConfig } from "../models/qwen3-next/config.ts";
 import { CONV_RING, type GpuKVCache, type GpuRecurrentState } from "../ops/gpu/state.ts";
 
@@ -35,7 +35,7 @@ export function layerStates(
   config: ModelConfig,
   kvFormat: "f32" | "f16",
   limits: RunnerLimits,
-  device?: Device,
+  device?: Allocator,
 ): GpuLayerState[] {
   const bytes = stateBytes(config, kvFormat, limits.blockTokens);
   const buffer = (label: string, sizeBytes: number) =>

@@ -1,6 +1,6 @@
 import type { MemoryPlan, Quantization } from "../api/types.ts";
 import { type RunnerLimits, scoreTokens } from "../engine/runner.ts";
-import type { Device } from "../gpu/device.ts";
+import type { Allocator } from "../gpu/device.ts";
 import type { DeviceProfile } from "../gpu/profile.ts";
 import type { GpuBuffer } from "../gpu/resources.ts";
 import { planScratch } from "../gpu/scratch.ts";
@@ -58,8 +58,8 @@ const BLOCK_TOKENS = 64;
 /** Sequences whose prompts one prefill step reads, at most. */
 const PREFILL_SEQUENCES = 8;
 
-export function runnerParts(options: RunnerOptions, device?: Device): RunnerParts {
-  const { config, maxContext, maxBatchTokens } = options;
+export function runnerParts(options: RunnerOptions, device?: Allocator): RunnerParts {
+  const { config, maxContext, maxBatchTokens, isInner = false } = options;
   const limits = runnerLimits(options);
   const { maxSequences } = limits;
   const batchLimits: BatchLimits = {
@@ -76,14 +76,15 @@ export function runnerParts(options: RunnerOptions, device?: Device): RunnerPart
   const spare = { kind: "buffer", label: "spare block", sizeBytes: spareBytes } as const;
   return {
     limits,
-    isInner: options.isInner ?? false,
+    isInner,
     states,
     spareBlock: { ...spare, gpu: spareBytes > 0 ? device?.buffer(spare.label, spareBytes) : undefined },
     batch: new BatchBuffer(batchLimits, device?.buffer("batch", batchLayout(batchLimits).words * 4)),
     rope: new RopeTable(rope, maxContext, device?.buffer("rope", ropeBytes)),
     sampler: new Sampler({
-      vocabulary: config.vocabularySize,
-      usable: options.usableVocabulary,
+      // An inner stage draws nothing.
+      vocabulary: isInner ? 1 : config.vocabularySize,
+      usable: isInner ? 1 : options.usableVocabulary,
       maxSequences,
       device,
     }),
@@ -150,8 +151,6 @@ export function planMemory(
     .filter((source) => !paged.has(source))
     .map(plan);
   const parts = runnerParts(options);
-  const recurrentBytes = (of: (state: SnapshotState) => Pick<SnapshotState, "conv" | "delta">) =>
-    parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? 0 : of(s).conv.sizeBytes + of(s).delta.sizeBytes), 0);
   const scratchOf = (kind: "sample" | "decode", size: StepSize) => {
     const { scratches, stops } = recordStep(kind, size, planned, parts, profile).recorder;
     return planScratch(scratches, stops).sizes;
@@ -171,18 +170,24 @@ export function planMemory(
     parts.sampler.counts,
     parts.sampler.bias,
   ];
+  const own = partBytes(parts);
   const bytes = {
+    ...own,
     weights: unique.reduce((sum, w) => sum + weightBytes(w), arena?.slotBytes ?? 0),
-    kvCache: parts.states.reduce((sum, s) => sum + (s.kind === "kv" ? s.keys.sizeBytes + s.values.sizeBytes : 0), 0),
-    recurrentState: recurrentBytes((state) => state),
-    snapshots: recurrentBytes((state) => state.snapshots),
     scratch: Math.max(...scratches.map((sizes) => sizes.reduce((a, b) => a + b, 0))),
-    other:
-      parts.rope.sizeBytes +
-      parts.sampler.sizeBytes +
-      parts.batch.sizeBytes +
-      parts.spareBlock.sizeBytes +
-      (arena?.otherBytes ?? 0),
+    other: own.other + (arena?.otherBytes ?? 0),
   };
   return { memory: { ...bytes, total: Object.values(bytes).reduce((a, b) => a + b, 0) }, buffers };
+}
+
+/** Bytes of what a runner owns besides weights and scratch. */
+export function partBytes({ states, rope, sampler, batch, spareBlock }: RunnerParts) {
+  const recurrent = (of: (state: SnapshotState) => Pick<SnapshotState, "conv" | "delta">) =>
+    states.reduce((sum, s) => sum + (s.kind === "kv" ? 0 : of(s).conv.sizeBytes + of(s).delta.sizeBytes), 0);
+  return {
+    kvCache: states.reduce((sum, s) => sum + (s.kind === "kv" ? s.keys.sizeBytes + s.values.sizeBytes : 0), 0),
+    recurrentState: recurrent((state) => state),
+    snapshots: recurrent((state) => state.snapshots),
+    other: rope.sizeBytes + sampler.sizeBytes + batch.sizeBytes + spareBlock.sizeBytes,
+  };
 }

@@ -20,9 +20,12 @@ import { ExpertPager } from "../paging/expert-pager.ts";
 import { SharedExperts } from "../paging/shared-experts.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { loadWeight, planWeight, weightBytes } from "../weights/load.ts";
+import { type BranchOptions, branchBytes, makeBranch } from "./branch.ts";
 import { ExpertSums } from "./expert-sums.ts";
+import type { LayerHost } from "./layer-host.ts";
 import {
   decodeSizes,
+  partBytes,
   planMemory,
   prefillSizes,
   type RunnerOptions,
@@ -87,7 +90,10 @@ export class ModelRunner implements Runner {
   readonly #pager: ExpertPager | SharedExperts | undefined;
   readonly #companion: CompanionExperts | undefined;
   #experts: ExpertSums | undefined;
-  readonly #onDispose: (() => void) | undefined;
+  readonly #options: LoadRunnerOptions;
+  /** Buffers that are its own, where the device and the weights are another runner's. */
+  readonly #branch: readonly GPUBuffer[] | undefined;
+  #isDisposed = false;
   readonly #copies: StateCopies;
   readonly transfer: StateTransfer;
   /** Slots of the batch that the next decode step can go on from. */
@@ -96,15 +102,18 @@ export class ModelRunner implements Runner {
   #delayed: Promise<void> | undefined;
 
   private constructor(
-    { device, onDispose, companion }: LoadRunnerOptions,
+    options: LoadRunnerOptions,
     loaded: Pick<ModelRunner, "memory" | "weightBytes"> & {
       weights: ModelWeights<GpuWeight>;
       parts: RunnerParts;
       pager: ExpertPager | SharedExperts | undefined;
+      branch?: readonly GPUBuffer[];
     },
   ) {
+    const { device, companion } = options;
+    this.#options = options;
     this.#device = device;
-    this.#onDispose = onDispose;
+    this.#branch = loaded.branch;
     this.#companion = companion;
     this.#weights = loaded.weights;
     this.#parts = loaded.parts;
@@ -198,6 +207,34 @@ export class ModelRunner implements Runner {
     if (this.#pager || layers.length === 0) return undefined;
     this.#experts ??= new ExpertSums(this.#device, layers);
     return this.#experts;
+  }
+
+  /** Its layers for others to run with states of their own, where it has them all. */
+  get layers(): LayerHost | undefined {
+    if (this.#pager || this.#parts.isInner) return undefined;
+    const { layers, embedding } = this.#weights;
+    return {
+      count: layers.length,
+      hidden: embedding.columns,
+      maxBatchTokens: this.limits.maxBatchTokens,
+      bytes: (options) => branchBytes(this.#options, options, embedding.columns),
+      open: (options) => this.#open(options),
+    };
+  }
+
+  async #open(options: BranchOptions): Promise<ModelRunner> {
+    this.#check();
+    const { weights, parts, buffers } = await makeBranch(this.#device, this.#options, this.#weights, options);
+    const own = { ...partBytes(parts), weights: 0, scratch: 0 };
+    const memory = { ...own, total: Object.values(own).reduce((a, b) => a + b, 0) };
+    return new ModelRunner(this.#options, {
+      weights,
+      parts,
+      pager: undefined,
+      memory,
+      weightBytes: 0,
+      branch: buffers,
+    });
   }
 
   /** Results read from the device so far. */
@@ -309,13 +346,16 @@ export class ModelRunner implements Runner {
   }
 
   dispose(): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
     if (this.#pager) {
       this.#pager.dispose();
-      this.#onDispose?.();
+      this.#options.onDispose?.();
     }
     this.#results.dispose();
     this.#logits.dispose();
-    this.#device.dispose();
+    if (this.#branch) this.#device.free(this.#branch);
+    else this.#device.dispose();
   }
 
   /** Takes the steps' place in the order of calls, and compiles what they need. */
@@ -326,7 +366,7 @@ export class ModelRunner implements Runner {
   }
 
   #writeBatch(given: readonly SequenceStep[], draws = given.length, hidden?: HiddenRows): void {
-    this.#device.check();
+    this.#check();
     const { rope, batch } = this.#parts;
     if (hidden) this.#device.queue.writeBuffer(this.#weights.embedding.data!, 0, hidden);
     const steps = hidden ? numbered(given) : given;
@@ -401,9 +441,20 @@ export class ModelRunner implements Runner {
 
   /** Does what needs no plan in its turn. */
   #now(action: () => void): void {
+    if (this.#isGone) return;
     if (!this.#delayed) action();
     // A device that is lost meanwhile fails the steps.
-    else this.#inOrder(undefined, async () => action()).catch(() => {});
+    else this.#inOrder(undefined, async () => !this.#isGone && action()).catch(() => {});
+  }
+
+  /** Buffers that are gone must not be used: that would be a fault of the device, which others may share. */
+  #check(): void {
+    invariant(!this.#isGone, "a step of layers that were disposed of");
+    this.#device.check();
+  }
+
+  get #isGone(): boolean {
+    return this.#branch !== undefined && this.#isDisposed;
   }
 
   /**

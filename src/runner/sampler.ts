@@ -1,5 +1,5 @@
 import type { ResolvedSampling, Sampled } from "../engine/runner.ts";
-import type { Device } from "../gpu/device.ts";
+import type { Allocator } from "../gpu/device.ts";
 import type { GpuBuffer, GpuTensor } from "../gpu/resources.ts";
 import { advance } from "../kernels/sampling/advance.ts";
 import { logitsPerGroup, SEGMENT } from "../kernels/sampling/best-token.ts";
@@ -26,7 +26,7 @@ export class Sampler {
   readonly bias: GpuBuffer;
   /** [sequence of the batch] */
   readonly results: GpuBuffer;
-  readonly #device: Device | undefined;
+  readonly #device: Allocator | undefined;
   readonly #vocabulary: number;
   readonly #maxSequences: number;
   /** Ids from here on are padding rows of the embedding and never drawn. */
@@ -34,7 +34,7 @@ export class Sampler {
   /** Slots whose bias holds nothing but the padding. */
   readonly #plainBias = new Set<number>();
 
-  constructor(options: { vocabulary: number; usable: number; maxSequences: number; device?: Device }) {
+  constructor(options: { vocabulary: number; usable: number; maxSequences: number; device?: Allocator }) {
     const { vocabulary, maxSequences, device } = options;
     this.#device = device;
     this.#vocabulary = vocabulary;

@@ -34,6 +34,8 @@ export type StageWork =
 export type StageMessage =
   | StageWork
   | { readonly kind: "copyState" | "copyBlock"; readonly from: number; readonly to: number }
+  /** No state is of any use any more. */
+  | { readonly kind: "reset" }
   | {
       readonly kind: "setSampling";
       readonly slot: number;
@@ -47,4 +49,4 @@ export type StageMessage =
 export type StageResult =
   | { readonly kind: "drawn"; readonly id: number; readonly sampled: readonly (Sampled | undefined)[] }
   | { readonly kind: "scored"; readonly id: number; readonly logits: Float32Array }
-  | { readonly kind: "failed"; readonly id: number; readonly message: string };
+  | { readonly kind: "failed"; readonly id: number; readonly message: string; readonly areStatesLost?: boolean };

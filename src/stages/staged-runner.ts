@@ -1,6 +1,14 @@
-import type { MemoryPlan } from "../api/types.ts";
-import type { DecodeRow, ResolvedSampling, Runner, RunnerLimits, Sampled, SequenceStep } from "../engine/runner.ts";
-import { DeviceLostError, invariant } from "../errors.ts";
+import type { CompanionStats, MemoryPlan } from "../api/types.ts";
+import {
+  type DecodeRow,
+  type ResolvedSampling,
+  type Runner,
+  type RunnerLimits,
+  type Sampled,
+  type SequenceStep,
+  StatesLost,
+} from "../engine/runner.ts";
+import { DeviceLostError, invariant, type LLMError } from "../errors.ts";
 import type { Masks, StageMessage, StageResult } from "./messages.ts";
 
 /** The stages as one sees them from outside: what is sent goes into the first, results come out of the last. */
@@ -8,6 +16,8 @@ export interface StageChain {
   readonly stages: number;
   readonly limits: RunnerLimits;
   readonly memory: MemoryPlan;
+  /** What those stages have carried that are a companion's. */
+  readonly companion?: CompanionStats;
   send(message: StageMessage): void;
   close(): void;
 }
@@ -24,7 +34,7 @@ export class StagedRunner implements Runner {
   readonly #chain: StageChain;
   readonly #pending = new Map<number, { resolve(result: StageResult): void; reject(error: Error): void }>();
   #nextId = 1;
-  #lost: DeviceLostError | undefined;
+  #lost: LLMError | undefined;
   /** What the decode step before draws, by slot. */
   #drawn = new Map<number, Promise<Sampled | undefined>>();
   /** Ends when all calls made so far have been sent; undefined where they have. */
@@ -42,6 +52,10 @@ export class StagedRunner implements Runner {
     return this.#chain.memory;
   }
 
+  get companion(): CompanionStats | undefined {
+    return this.#chain.companion;
+  }
+
   get isLost(): boolean {
     return this.#lost !== undefined;
   }
@@ -50,14 +64,14 @@ export class StagedRunner implements Runner {
   receive(result: StageResult): void {
     const pending = this.#pending.get(result.id);
     this.#pending.delete(result.id);
-    if (result.kind === "failed") pending?.reject(new Error(result.message));
+    if (result.kind === "failed") pending?.reject(new (result.areStatesLost ? StatesLost : Error)(result.message));
     else pending?.resolve(result);
   }
 
   /** A stage is gone, and the states of all sequences with it. */
-  lose(reason: string): void {
+  lose(reason: string | LLMError): void {
     if (this.#lost) return;
-    this.#lost = new DeviceLostError(reason);
+    this.#lost = typeof reason === "string" ? new DeviceLostError(reason) : reason;
     for (const { reject } of this.#pending.values()) reject(this.#lost);
     this.#pending.clear();
     this.#chain.close();
@@ -134,6 +148,11 @@ export class StagedRunner implements Runner {
     const result = await this.#request((id) => ({ kind: "score", id, step }));
     invariant(result.kind === "scored", `a score gave what was ${result.kind}`);
     return result;
+  }
+
+  reset(): void {
+    this.#drawn.clear();
+    this.#later(() => this.#chain.send({ kind: "reset" }));
   }
 
   copyState(from: number, to: number): void {
