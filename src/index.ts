@@ -1,6 +1,14 @@
 import type { LanguageModel } from "./api/llm-interface.ts";
+import { probeCompanion as probe } from "./api/probe-companion.ts";
 import { RemoteLLM } from "./api/remote-llm.ts";
-import type { LoadOptions, ModelPlan, ModelSource, PlanOptions } from "./api/types.ts";
+import type {
+  CompanionOptions,
+  CompanionProbe,
+  LoadOptions,
+  ModelPlan,
+  ModelSource,
+  PlanOptions,
+} from "./api/types.ts";
 import { WorkerError } from "./errors.ts";
 import { askToPersist, BrowserStores } from "./platform/browser/stores.ts";
 import { ModelLibrary } from "./stores/model-library.ts";
@@ -43,6 +51,10 @@ export const storedModels = new ModelLibrary(
   () => new BrowserStores(),
   (source, token) => networkSource(portable(source) as string, { token }),
 );
+
+/** What leaning on a companion would be like: measured, before a model is loaded. Fails with `CompanionError`. */
+export const probeCompanion = (companion: string | CompanionOptions): Promise<CompanionProbe> =>
+  probe((address) => new WebSocket(address), companion);
 
 function startWorker(): Worker {
   try {

@@ -1,7 +1,15 @@
 import { LocalLLM } from "./api/llm.ts";
 import type { LanguageModel } from "./api/llm-interface.ts";
 import { planModel } from "./api/plan-model.ts";
-import type { LoadOptions, ModelPlan, ModelSource, PlanOptions } from "./api/types.ts";
+import { probeCompanion as probe } from "./api/probe-companion.ts";
+import type {
+  CompanionOptions,
+  CompanionProbe,
+  LoadOptions,
+  ModelPlan,
+  ModelSource,
+  PlanOptions,
+} from "./api/types.ts";
 import { nodePlatform } from "./platform/node/platform.ts";
 import { NodeStores } from "./platform/node/stores.ts";
 import { ModelLibrary } from "./stores/model-library.ts";
@@ -36,3 +44,7 @@ export const storedModels = new ModelLibrary(
   () => new NodeStores(),
   (source) => networkSource(source, { token: process.env.HF_TOKEN, endpoint: process.env.HF_ENDPOINT }),
 );
+
+/** What leaning on a companion would be like: measured, before a model is loaded. Fails with `CompanionError`. */
+export const probeCompanion = async (companion: string | CompanionOptions): Promise<CompanionProbe> =>
+  probe(await nodePlatform.sockets(), companion);

@@ -56,11 +56,12 @@ export async function leanOn(platform: Platform, companion: string | CompanionOp
       );
     }
     const speed = await measureLink(link);
+    const measured = { ...speed, hostTokensPerSecond: welcome.tokensPerSecond };
     if (mode !== "auto") {
-      return { link, fallback, info: { url, mode, reason: "It was asked for.", ...speed, predicted: {} } };
+      return { link, fallback, info: { url, mode, reason: "It was asked for.", ...measured, predicted: {} } };
     }
     const predicted = await own.predict(welcome, speed);
-    return { link, fallback, info: { url, ...choose(predicted), ...speed, predicted } };
+    return { link, fallback, info: { url, ...choose(predicted), ...measured, predicted } };
   } catch (error) {
     link.close();
     throw error;

@@ -327,18 +327,36 @@ export interface CompanionInfo {
   /** Of the link: to the companion and back, and bytes a second; measured when the model was loaded. */
   readonly latencyMs: number;
   readonly bytesPerSecond: number;
+  /** How fast the companion decodes for one client, as it has measured itself. */
+  readonly hostTokensPerSecond: number;
   /** Tokens a second that each way promised, where it was possible. */
   readonly predicted: Readonly<Partial<Record<CompanionMode | "none", number>>>;
 }
 
+/** A companion as it is found before a model leans on it. */
+export interface CompanionProbe extends Pick<CompanionInfo, "latencyMs" | "bytesPerSecond" | "hostTokensPerSecond"> {
+  /** What its model is called there, and the tokens of its context. */
+  readonly label: string;
+  readonly maxContext: number;
+  /** Whether it can compute experts for others. */
+  readonly hasExperts: boolean;
+}
+
 /** What a link has carried since the model was loaded. */
 export interface CompanionStats {
+  /**
+   * `reconnecting`: the link broke and is being made again. `lost`: that did not succeed, and the next request tries anew.
+   * `replaced`: lost, and this device does the companion's work.
+   */
+  readonly state: LinkState | "replaced";
   readonly sentBytes: number;
   readonly receivedBytes: number;
   readonly reconnects: number;
   /** Sums that were asked for, rows and experts in them, and milliseconds that steps waited for them. */
   readonly sums: { readonly count: number; readonly rows: number; readonly experts: number; readonly waitMs: number };
 }
+
+export type LinkState = "connected" | "reconnecting" | "lost";
 
 export interface PlanOptions
   extends Pick<LoadOptions, "hubToken" | "device" | "quantization" | "maxContext" | "memory" | "signal"> {

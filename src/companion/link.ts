@@ -1,3 +1,4 @@
+import type { LinkState } from "../api/types.ts";
 import { CompanionError, LLMError } from "../errors.ts";
 import { decodeFrame, encodeFrame, type Frame, FrameError, type Numbers } from "./frames.ts";
 import { type ErrorParts, PATH, type ToCompanion, VERSION, type Welcome } from "./protocol.ts";
@@ -72,6 +73,11 @@ export class Link {
     return this.#welcome!;
   }
   #welcome: Welcome | undefined;
+
+  get state(): LinkState {
+    if (this.#connection) return "connected";
+    return this.#connecting ? "reconnecting" : "lost";
+  }
 
   /** Waits until the link stands. @throws CompanionError where it is refused, or does not stand within the patience */
   async ready(): Promise<void> {
@@ -166,6 +172,7 @@ export class Link {
         return connection;
       } catch (error) {
         if (!(error instanceof BrokenLink)) throw error;
+        if (this.#isClosed) throw new LLMError("The model was disposed of.");
         const wait = delay * (0.5 + Math.random());
         if (performance.now() + wait < deadline) {
           await sleep(wait);
@@ -249,6 +256,8 @@ export class Link {
     this.#connection = undefined;
     for (const inbox of this.#open.values()) inbox.fail(reason);
     for (const wake of this.#waiting.splice(0)) wake();
+    // Made again at once: who asks next finds it standing, or is told what came of it.
+    if (reason instanceof BrokenLink) this.ready().catch(() => {});
   }
 }
 

@@ -10,13 +10,17 @@ export const PATH = "/v1/companion";
 
 /**
  * What a client says. Numbers are in the payload: of `generate` the prompt, the reply's beginning and the mask (u32), of `sum`
- * the rows (f32 [rows, H]), then the experts (u32) and their weights (f32), [rows, topK] each; of `ping` anything.
+ * the rows (f32 [rows, H]), then the experts (u32) and their weights (f32), [rows, topK] each; of `step` the rows
+ * (f32 [rows, H]); of `ping` anything.
  */
 export type ToCompanion =
   | { readonly kind: "hello"; readonly version: number; readonly key?: string }
   | { readonly kind: "ping"; readonly id: number }
   | GenerateMessage
   | { readonly kind: "sum"; readonly id: number; readonly layer: number; readonly rows: number }
+  | OpenMessage
+  | StepMessage
+  | { readonly kind: "close"; readonly id: number; readonly state: string }
   | { readonly kind: "stats"; readonly id: number }
   | { readonly kind: "abort"; readonly id: number };
 
@@ -35,7 +39,57 @@ export interface GenerateMessage {
   };
 }
 
-/** What a server says; the last answer to a request is `done` or `error`. Payloads: logits of an `event`, the rows of a sum, a ping's own. */
+/**
+ * Asks for states of the layers [from, to), which go by a name that nobody can guess. Asked again, it gives those that
+ * there are.
+ */
+export interface OpenMessage {
+  readonly kind: "open";
+  readonly id: number;
+  readonly state: string;
+  readonly from: number;
+  readonly to: number;
+  readonly maxContext: number;
+  readonly maxBatchTokens: number;
+  readonly maxSequences: number;
+  readonly snapshots: number;
+  readonly cacheTokens: number;
+}
+
+/**
+ * A step of those layers. Each turn is taken once, in ascending order from 0, whenever and however often it comes; its answer
+ * is kept until a later step says that all before `answered` have come.
+ */
+export interface StepMessage {
+  readonly kind: "step";
+  readonly id: number;
+  readonly state: string;
+  readonly turn: number;
+  readonly answered: number;
+  readonly work: "prefill" | "decode";
+  /** Copies of slots and of KV blocks, to be made before. */
+  readonly copies: readonly { readonly what: "state" | "block"; readonly from: number; readonly to: number }[];
+  readonly sequences: readonly StepSequence[];
+}
+
+/** Rows of one sequence: that they are of tokens is all that is said of these. */
+export interface StepSequence {
+  readonly slot: number;
+  readonly position: number;
+  readonly rows: number;
+  /** How many of its last rows are wanted back. */
+  readonly keep: number;
+  /** Its KV blocks: as many of those it had as are still the same, then these. */
+  readonly same: number;
+  readonly blocks: readonly number[];
+}
+
+/** The value of a step's answer where nobody has heard of its state: it was lost, or never was. */
+export interface Gone {
+  readonly isGone: true;
+}
+
+/** What a server says; the last answer to a request is `done` or `error`. Payloads: logits of an `event`, the rows of a sum or a step, a ping's own. */
 export type FromCompanion =
   | Welcome
   | { readonly kind: "event"; readonly id: number; readonly event: WireEvent }
@@ -57,6 +111,13 @@ export interface Welcome {
   readonly label: string;
   readonly maxContext: number;
   readonly experts?: ExpertShape;
+  /** Its layers, where others may have states of them: columns of a row, rows of a step at most, and milliseconds that one row takes. */
+  readonly layers?: {
+    readonly count: number;
+    readonly hidden: number;
+    readonly maxBatchTokens: number;
+    readonly passMs: number;
+  };
   /** How fast the server decodes for one client, and milliseconds that a sum of one row takes there: measured. */
   readonly tokensPerSecond: number;
   readonly sumMs?: number;

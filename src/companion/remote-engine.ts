@@ -1,3 +1,4 @@
+import type { CompanionStats } from "../api/types.ts";
 import type { EngineEvent, EngineRequest, EngineStats } from "../engine/engine.ts";
 import { CompanionError } from "../errors.ts";
 import { floats } from "./frames.ts";
@@ -8,9 +9,25 @@ import type { GenerateMessage, WireEvent } from "./protocol.ts";
 interface Successor {
   readonly engine: {
     generate(request: EngineRequest): AsyncGenerator<EngineEvent, void, void>;
+    stats(): EngineStats | Promise<EngineStats>;
     dispose(): void;
   };
 }
+
+const NO_STATS: EngineStats = {
+  running: 0,
+  waiting: 0,
+  waitingTokens: 0,
+  preempted: 0,
+  blocks: { used: 0, cached: 0, total: 0 },
+  snapshots: 0,
+  cachedTokens: { hit: 0, queried: 0 },
+  steps: { prefill: 0, decode: 0 },
+  tokens: { prompt: 0, reply: 0 },
+  nanReplays: 0,
+};
+
+const NO_SUMS: CompanionStats["sums"] = { count: 0, rows: 0, experts: 0, waitMs: 0 };
 
 /** An engine at the other end of a link. Where the link breaks, a reply goes on from the tokens that have come. */
 export class RemoteEngine {
@@ -18,6 +35,9 @@ export class RemoteEngine {
   readonly #fallback: (() => Promise<Successor>) | undefined;
   /** Who has taken over since the link was gone for good. */
   #successor: Promise<Successor> | undefined;
+  #heir: Successor["engine"] | undefined;
+  /** What the server has said last. */
+  #stats = NO_STATS;
   readonly isLost = false;
 
   /** @param fallback gives another engine once the link is gone for good; without it that is an error */
@@ -68,10 +88,15 @@ export class RemoteEngine {
         const isGone = error instanceof CompanionError && (error.reason === "lost" || error.reason === "unreachable");
         if (!isGone || !this.#fallback) throw error;
         this.#successor = this.#fallback();
-        // Whatever keeps the model from being run here, the link may stand again.
-        this.#successor.catch(() => {
-          this.#successor = undefined;
-        });
+        this.#successor.then(
+          ({ engine }) => {
+            this.#heir = engine;
+          },
+          // Whatever keeps the model from being run here, the link may stand again.
+          () => {
+            this.#successor = undefined;
+          },
+        );
         const { engine } = await this.#successor;
         for await (const event of engine.generate({ ...request, score, reply })) {
           if (event.kind === "token" || !hasBegun) yield event;
@@ -83,9 +108,21 @@ export class RemoteEngine {
     }
   }
 
+  /** Does not wait for a link that is broken. */
   async stats(): Promise<EngineStats> {
-    const { header } = await this.#link.call({ kind: "stats" });
-    return header.value as EngineStats;
+    const link = this.#link;
+    if (this.#heir) {
+      const companion = { state: "replaced", ...link.counts, sums: NO_SUMS } as const;
+      return { ...(await this.#heir.stats()), companion };
+    }
+    try {
+      if (link.state === "connected") {
+        for await (const { header } of link.request({ kind: "stats" })) this.#stats = header.value as EngineStats;
+      }
+    } catch (error) {
+      if (!(error instanceof BrokenLink)) throw error;
+    }
+    return { ...this.#stats, companion: { state: link.state, ...link.counts, sums: NO_SUMS } };
   }
 
   /** What the server keeps is of many. */

@@ -24,7 +24,7 @@ export class RemoteExperts implements ExpertHost {
 
   get stats(): CompanionStats {
     const sums = { count: this.#count, rows: this.#rows, experts: this.#experts, waitMs: this.#waitMs };
-    return { ...this.#link.counts, sums };
+    return { state: this.#link.state, ...this.#link.counts, sums };
   }
 
   async sum(layer: number, { x, ids, weights }: ExpertInput): Promise<Float32Array<ArrayBuffer>> {

@@ -58,6 +58,11 @@ export class SharedExperts {
     });
   }
 
+  /** Whether nobody else computes any more. */
+  get isAlone(): boolean {
+    return this.#isAlone;
+  }
+
   get stats(): PagingStats {
     const layers = this.#layers.map(({ stats, slots }) => ({ ...stats.snapshot(), recency: slots.recency() }));
     return { layers, slots: this.#arena.slots, experts: this.#elsewhere.shape.experts };

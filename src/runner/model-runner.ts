@@ -198,7 +198,9 @@ export class ModelRunner implements Runner {
   }
 
   get companion(): CompanionStats | undefined {
-    return this.#companion?.stats;
+    const stats = this.#companion?.stats;
+    const isAlone = this.#pager instanceof SharedExperts && this.#pager.isAlone;
+    return stats && (isAlone ? { ...stats, state: "replaced" } : stats);
   }
 
   /** The model's experts for others to compute with, where it has them all. */

@@ -9,6 +9,7 @@ import type {
 } from "../../src/api/types.ts";
 import { decodeFrame, words } from "../../src/companion/frames.ts";
 import { CompanionError } from "../../src/errors.ts";
+import { probeCompanion } from "../../src/node.ts";
 import { createServer, type LLMServer } from "../../src/server.ts";
 import { ObservedPlatform } from "../support/observed-platform.ts";
 import { random } from "../support/random.ts";
@@ -74,7 +75,7 @@ describe("experts", () => {
     for (const params of [GREEDY, SEEDED]) expect(await eventsOf(llm, params)).toEqual(await eventsOf(host, params));
     const { companion } = await llm.stats();
     expect(companion!.sums.count).toBeGreaterThan(8 * 11);
-
+    expect(companion!.state).toBe("connected");
     await llm.dispose();
   });
 });
@@ -137,7 +138,9 @@ describe("a link that breaks", () => {
   it.each(["requests", "experts"] as const)(
     "and stays broken leaves the rest of %s to this device, or an error",
     async (mode) => {
-      const expected = await eventsOf(host, GREEDY);
+      // So long that its end is not on its way already.
+      const params = { ...GREEDY, maxTokens: 24 };
+      const expected = await eventsOf(host, params);
       for (const fallback of [true, false]) {
         const proxy = await shapingProxy(url);
         const memory = mode === "experts" ? "25%" : undefined;
@@ -145,15 +148,16 @@ describe("a link that breaks", () => {
         let tokens = 0;
         const events: GenerationEvent[] = [];
         const reading = (async () => {
-          for await (const event of llm.chat(MESSAGES, GREEDY)) {
+          for await (const event of llm.chat(MESSAGES, params)) {
             if (event.kind === "prefill") continue;
             events.push(event.kind === "finish" ? { ...event, usage: {} as never } : event);
-            if (++tokens === 3) void proxy.close();
+            if (++tokens === 1) void proxy.close();
           }
         })();
         if (fallback) {
           await reading;
           expect(events).toEqual(expected);
+          expect((await llm.stats()).companion?.state).toBe("replaced");
         } else {
           const error = await reading.catch((error) => error);
           expect(error).toBeInstanceOf(CompanionError);
@@ -165,6 +169,14 @@ describe("a link that breaks", () => {
   );
 });
 
+it("tells of a companion before a model leans on it", async () => {
+  const probe = await probeCompanion({ url, key: "secret" });
+  expect(probe).toMatchObject({ hasExperts: true, maxContext: 256 });
+  expect(Math.min(probe.latencyMs, probe.bytesPerSecond, probe.hostTokensPerSecond)).toBeGreaterThan(0);
+  await expect(probeCompanion({ url, key: "wrong" })).rejects.toMatchObject({ reason: "refused" });
+  await expect(probeCompanion("nowhere")).rejects.toThrow("is not an address");
+});
+
 it("chooses by what is to be expected, and says so", async () => {
   const llm = await LocalLLM.load(platform, SPROUT, { ...OPTIONS, companion: { url, key: "secret" } });
   const { companion } = llm.info;
@@ -173,5 +185,6 @@ it("chooses by what is to be expected, and says so", async () => {
   expect(companion!.predicted.none).toBeGreaterThan(0);
   expect(companion!.predicted.experts).toBeGreaterThan(0);
   expect(companion!.reason).toContain("Tokens a second");
+  expect(companion!.hostTokensPerSecond).toBeGreaterThan(0);
   await llm.dispose();
 });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import type { ModelHost } from "../../src/api/model-host.ts";
 import { unpackError } from "../../src/api/port.ts";
@@ -118,12 +118,27 @@ describe("a link", () => {
   it("tells once that a companion is gone for good, or hands over", async () => {
     const proxy = await shapingProxy(url);
     const link = await open({ url: proxy.url, patienceMs: 300 });
-    const engine = { generate, dispose() {} };
-    const bereft = tokensOf(new RemoteEngine(link), [3]);
-    const helped = tokensOf(new RemoteEngine(link, async () => ({ engine })), [3]);
+    const heir = { generate, stats: () => new HostingLLM().stats(), dispose() {} };
+    const [bereft, helped] = [new RemoteEngine(link), new RemoteEngine(link, async () => ({ engine: heir }))];
+    const replies = [tokensOf(bereft, [3]), tokensOf(helped, [3])];
+    expect((await helped.stats()).companion?.state).toBe("connected");
     setTimeout(() => void proxy.close(), 20);
-    await expect(bereft).rejects.toMatchObject({ name: "CompanionError", reason: "lost" });
-    expect(await helped).toEqual(await expected([3]));
+    await expect(replies[0]).rejects.toMatchObject({ name: "CompanionError", reason: "lost" });
+    expect(await replies[1]).toEqual(await expected([3]));
+    expect((await bereft.stats()).companion?.state).toBe("lost");
+    expect((await helped.stats()).companion?.state).toBe("replaced");
+    link.close();
+  });
+
+  it("is made again while nobody uses it", async () => {
+    const proxy = await shapingProxy(url);
+    const link = await open({ url: proxy.url, patienceMs: 300 });
+    proxy.kill();
+    await vi.waitUntil(() => link.counts.reconnects === 1 && link.state === "connected");
+    await proxy.close();
+    await vi.waitUntil(() => link.state === "reconnecting");
+    expect((await new RemoteEngine(link).stats()).companion?.state).toBe("reconnecting");
+    await vi.waitUntil(() => link.state === "lost");
     link.close();
   });
 
