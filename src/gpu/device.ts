@@ -53,7 +53,7 @@ export class Device {
     const name = adapterName(adapter);
     try {
       const device = await adapter.requestDevice({ label: "sluice", requiredFeatures: features, requiredLimits });
-      const profile = profileOf(device, gpu.wgslLanguageFeatures, {
+      const profile = profileOf(device, adapter.info, gpu.wgslLanguageFeatures, {
         f16: withoutF16,
         roundActivations: precise || withoutF16,
         // Its products round activations to 16 bits.

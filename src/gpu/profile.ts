@@ -80,6 +80,8 @@ export const soloSubgroup = (profile: DeviceProfile): number | undefined => {
 /** The profile of a device, with features switched off where `without` says so (to test or compare tiers). */
 export function profileOf(
   device: GPUDevice,
+  /** The adapter's, because Dawn's devices do not tell which matrices they multiply. */
+  info: GPUAdapterInfo,
   languageFeatures: ReadonlySet<string>,
   without: Partial<
     Record<
@@ -95,13 +97,14 @@ export function profileOf(
     >
   > = {},
 ): DeviceProfile {
-  const info = device.adapterInfo;
   return {
     f16: device.features.has("shader-f16") && !without.f16,
     roundActivations: !without.roundActivations,
     subgroups: device.features.has("subgroups") && !without.subgroups,
     matrix:
-      without.f16 || without.roundActivations || without.subgroups || without.matrix ? undefined : matrixOf(device),
+      without.f16 || without.roundActivations || without.subgroups || without.matrix
+        ? undefined
+        : matrixOf(device, info),
     packedDot: languageFeatures.has("packed_4x8_integer_dot_product") && !without.packedDot,
     specialize: !isSoftware(info) && !without.specialize,
     serialWorkgroups: isSoftware(info) && !without.serialWorkgroups,
@@ -128,13 +131,17 @@ interface MatrixConfig {
 
 export const MATRICES = "chromium-experimental-subgroup-matrix" as GPUFeatureName;
 
-/** The largest product that the device offers. Subgroups must have one size, because matrices lie spread over their lanes. */
-function matrixOf({ features, adapterInfo }: GPUDevice): MatrixShape | undefined {
-  const { subgroupMinSize, subgroupMaxSize } = adapterInfo;
+/**
+ * The largest product that the device offers. Subgroups must have one size, because matrices lie spread over their lanes, and
+ * our kernels want eight values of either factor in each.
+ */
+function matrixOf({ features }: GPUDevice, info: GPUAdapterInfo): MatrixShape | undefined {
+  const { subgroupMinSize, subgroupMaxSize } = info;
   if (!features.has(MATRICES) || !features.has("shader-f16") || subgroupMinSize !== subgroupMaxSize) return undefined;
-  const configs = (adapterInfo as { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [];
+  const configs = (info as { subgroupMatrixConfigs?: Iterable<MatrixConfig> }).subgroupMatrixConfigs ?? [];
   return Array.from(configs)
     .filter((c) => c.componentType === "f16" && c.resultComponentType === "f32")
     .map(({ M, N, K }) => ({ m: M, n: N, k: K }))
+    .filter(({ m, n, k }) => m * k === 8 * subgroupMinSize && n * k === 8 * subgroupMinSize)
     .sort((a, b) => b.m * b.n * b.k - a.m * a.n * a.k)[0];
 }

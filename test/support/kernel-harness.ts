@@ -49,11 +49,11 @@ export class KernelHarness {
   }
 
   static async create(options: HarnessOptions = {}): Promise<KernelHarness> {
-    const { device, languageFeatures } = await testDevice(options.device);
+    const { device, adapter, languageFeatures } = await testDevice(options.device);
     const limits = { maxTokens: 256, maxSequences: 4, maxBlocks: 16, blockTokens: 64, ...options.limits };
     const cache = caches.get(device) ?? new PipelineCache(device);
     caches.set(device, cache);
-    const profile = { ...profileOf(device, languageFeatures, options.without), ...options.profile };
+    const profile = { ...profileOf(device, adapter.info, languageFeatures, options.without), ...options.profile };
     return new KernelHarness(device, profile, limits, cache);
   }
 

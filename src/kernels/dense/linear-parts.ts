@@ -10,11 +10,16 @@ import type { Fragment } from "../../gpu/shader.ts";
 import { weightFragments } from "../lib/weights.ts";
 
 /** The fragments of a matrix product: how x and W are read, what is added, and how y is written. */
-export function linearParts(x: GpuTensor, weight: GpuWeight, plus: GpuTensor | undefined): Fragment[] {
+export const linearParts = (x: GpuTensor, weight: GpuWeight, plus: GpuTensor | undefined): Fragment[] => [
+  isAligned(x) ? INPUT_ALIGNED : INPUT_ANY,
+  weightFragments[weight.format],
+  ...outputParts(weight, plus),
+];
+
+/** What is added, and how y is written. */
+export function outputParts(weight: GpuWeight, plus: GpuTensor | undefined): Fragment[] {
   const hasAlignedOutput = weight.rows % 4 === 0;
   return [
-    isAligned(x) ? INPUT_ALIGNED : INPUT_ANY,
-    weightFragments[weight.format],
     !plus ? PLUS_NONE : hasAlignedOutput && isAligned(plus) ? PLUS_ALIGNED : PLUS_ANY,
     hasAlignedOutput ? OUTPUT_ALIGNED : OUTPUT_ANY,
   ];

@@ -1,16 +1,21 @@
 import { invariant } from "../../errors.ts";
-import type { DeviceProfile } from "../../gpu/profile.ts";
+import type { DeviceProfile, MatrixShape } from "../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
-import { linearParts } from "../../kernels/dense/linear-parts.ts";
+import { linearParts, outputParts } from "../../kernels/dense/linear-parts.ts";
 import { matmulKernel, matmulSubgroups4Kernel, matmulSubgroups8Kernel } from "../../kernels/dense/matmul.ts";
 import { matvecKernels } from "../../kernels/dense/matvec.ts";
 import { teamSum } from "../../kernels/dense/team-sum.ts";
+import { halfFragments } from "../../kernels/matrix/halves.ts";
+import { matrixLinear, tileOf } from "../../kernels/matrix/product.ts";
 import type { GpuContext } from "./gpu-ops.ts";
+import { canUseMatrices, packHalves } from "./matrix.ts";
 
 export function linear(gpu: GpuContext, x: GpuTensor, weight: GpuWeight, plus?: GpuTensor): GpuTensor {
   invariant(x.columns === weight.columns, `${weight.label}: ${weight.columns} columns for an input of ${x.columns}`);
   const y = gpu.recorder.tensor(weight.label, x.rows, weight.rows);
-  (x.rows <= matvecRows(gpu.recorder.profile) ? matvec : matmul)(gpu, { x, weight, plus, y });
+  const { profile } = gpu.recorder;
+  const way = x.rows <= matvecRows(profile) ? matvec : canUseMatrices(profile, x, weight.columns) ? matrices : matmul;
+  way(gpu, { x, weight, plus, y });
   return y;
 }
 
@@ -57,6 +62,25 @@ function matmul({ recorder, batchBuffer }: GpuContext, { x, weight, plus, y }: P
     constants: { COLUMNS: x.columns, ROWS: weight.rows, INPUT_ROWS: x.rows },
     grid: [Math.ceil(x.rows / rows), Math.ceil(weight.rows / 256)],
   });
+}
+
+function matrices(gpu: GpuContext, { x, weight, plus, y }: Product): void {
+  const { recorder, batchBuffer } = gpu;
+  const { tiling, kernel } = chooseTiling(x.rows, weight.rows, recorder.profile.matrix!);
+  const tile = tileOf(tiling, recorder.profile.matrix!);
+  kernel(recorder, {
+    uses: [...outputParts(weight, plus), halfFragments[weight.format]],
+    buffers: { ...packHalves(gpu, x), weight, batch: batchBuffer, y, ...(plus && { plus }) },
+    constants: { COLUMNS: x.columns, ROWS: weight.rows, INPUT_ROWS: x.rows },
+    grid: [Math.ceil(x.rows / tile.rows), Math.ceil(weight.rows / tile.columns)],
+  });
+}
+
+/** Large tiles load least; a large GPU wants more workgroups than it has processors. */
+function chooseTiling(rows: number, outputs: number, matrix: MatrixShape) {
+  const tile = tileOf(matrixLinear.large.tiling, matrix);
+  const isEnough = Math.ceil(rows / tile.rows) * Math.ceil(outputs / tile.columns) >= 200;
+  return isEnough ? matrixLinear.large : matrixLinear.small;
 }
 
 /** The kernel for a device, and the rows of x in one of its tiles. */

@@ -4,6 +4,8 @@ import type { Stop } from "../../gpu/recorder.ts";
 import type { GpuBuffer, GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { teamSum } from "../../kernels/dense/team-sum.ts";
 import { weightFragments } from "../../kernels/lib/weights.ts";
+import { halfFragments } from "../../kernels/matrix/halves.ts";
+import { matrixExperts, tileOf } from "../../kernels/matrix/product.ts";
 import { addSums } from "../../kernels/moe/add-sums.ts";
 import { combineExperts } from "../../kernels/moe/combine-experts.ts";
 import { expertDown } from "../../kernels/moe/expert-down.ts";
@@ -18,6 +20,7 @@ import type { Batch } from "../batch.ts";
 import type { ExpertWeights } from "../ops.ts";
 import type { GpuContext, GpuRouting } from "./gpu-ops.ts";
 import { linear } from "./linear.ts";
+import { canUseMatrices, packHalves } from "./matrix.ts";
 
 /** Experts of which the device holds some at a time: their weights are `slots` experts long. */
 export interface GpuExperts extends ExpertWeights<GpuWeight> {
@@ -254,8 +257,8 @@ export const grouped: ExpertsOp = (gpu, x, routing, weights) => {
   const bins = paging?.slots ?? experts;
   const inner = down.columns;
   const pairCount = x.rows * topK;
-  const kernels = chooseGrouped(recorder.profile, pairCount / experts);
-  const tileCount = Math.floor(pairCount / kernels.rows) + Math.min(bins, pairCount);
+  const halves = halfKernels(gpu, x, weights);
+  const tileCount = Math.floor(pairCount / halves.rows) + Math.min(bins, pairCount);
   const pairs = recorder.tensor("expert pairs", 1, pairCount);
   const tiles = recorder.tensor("expert tiles", tileCount, 4);
   groupTokens(recorder, {
@@ -264,26 +267,15 @@ export const grouped: ExpertsOp = (gpu, x, routing, weights) => {
       WORKGROUP: recorder.profile.serialWorkgroups ? 16 : 256,
       EXPERTS: bins,
       TOP_K: topK,
-      ROWS: kernels.rows,
+      ROWS: halves.rows,
       TILES: tileCount,
     },
     grid: [bins],
   });
-  const constants = { COLUMNS: x.columns, INNER: inner, TOP_K: topK };
   const hidden = recorder.tensor("expert hidden", pairCount, inner);
-  kernels.gateUp(recorder, {
-    uses: [weightFragments[gateUp.format]],
-    buffers: { x, pairs, tiles, weight: gateUp, y: hidden },
-    constants,
-    grid: [tileCount, Math.ceil(inner / 2 / kernels.places)],
-  });
+  halves.gateUp({ x, pairs, tiles, weight: gateUp, y: hidden });
   const parts = recorder.tensor("expert parts", pairCount, x.columns);
-  kernels.down(recorder, {
-    uses: [weightFragments[down.format]],
-    buffers: { x: hidden, pairs, tiles, weight: down, y: parts },
-    constants,
-    grid: [tileCount, Math.ceil(x.columns / 4 / kernels.places)],
-  });
+  halves.down({ x: hidden, pairs, tiles, weight: down, y: parts });
   closeStop(gpu, weights);
   const y = recorder.tensor("experts", x.rows, x.columns);
   combineExperts(recorder, {
@@ -293,6 +285,58 @@ export const grouped: ExpertsOp = (gpu, x, routing, weights) => {
   });
   return y;
 };
+
+type Half = (buffers: Readonly<Record<"x" | "pairs" | "tiles" | "y", GpuTensor>> & { weight: GpuWeight }) => void;
+
+/** How a device multiplies tiles of `rows` pairs with an expert's weights. */
+function halfKernels(gpu: GpuContext, x: GpuTensor, weights: GpuExperts): { rows: number; gateUp: Half; down: Half } {
+  const { recorder } = gpu;
+  const { topK, gateUp, down, experts } = weights;
+  const inner = down.columns;
+  const rowsPerExpert = (x.rows * topK) / experts;
+  const sizes = { INNER: inner, TOP_K: topK };
+  const { matrix } = recorder.profile;
+  if (matrix && canUseMatrices(recorder.profile, x, x.columns) && canUseMatrices(recorder.profile, x, inner)) {
+    const kernels = matrixExperts[rowsPerExpert > 2 * matrix.m ? "wide" : rowsPerExpert > matrix.m ? "flat" : "thin"];
+    const tile = tileOf(kernels.tiling, matrix);
+    return {
+      rows: tile.rows,
+      gateUp: ({ x, ...buffers }) =>
+        kernels.gateUp(recorder, {
+          uses: [halfFragments[gateUp.format]],
+          buffers: { ...buffers, ...packHalves(gpu, x) },
+          constants: { ...sizes, COLUMNS: x.columns },
+          grid: [buffers.tiles.rows, Math.ceil((2 * inner) / tile.columns)],
+        }),
+      down: ({ x, y, ...buffers }) =>
+        kernels.down(recorder, {
+          uses: [halfFragments[down.format]],
+          buffers: { ...buffers, ...packHalves(gpu, x, topK), y },
+          constants: { ...sizes, COLUMNS: inner, OUTPUTS: y.columns },
+          grid: [buffers.tiles.rows, Math.ceil(y.columns / tile.columns)],
+        }),
+    };
+  }
+  const kernels = chooseGrouped(recorder.profile, rowsPerExpert);
+  const constants = { ...sizes, COLUMNS: x.columns };
+  return {
+    rows: kernels.rows,
+    gateUp: (buffers) =>
+      kernels.gateUp(recorder, {
+        uses: [weightFragments[gateUp.format]],
+        buffers,
+        constants,
+        grid: [buffers.tiles.rows, Math.ceil(inner / 2 / kernels.places)],
+      }),
+    down: (buffers) =>
+      kernels.down(recorder, {
+        uses: [weightFragments[down.format]],
+        buffers,
+        constants,
+        grid: [buffers.tiles.rows, Math.ceil(x.columns / 4 / kernels.places)],
+      }),
+  };
+}
 
 /** A CPU shares inputs by broadcasts, a GPU through workgroup memory; tiles are no larger than experts can fill. */
 function chooseGrouped(profile: DeviceProfile, rowsPerExpert: number) {

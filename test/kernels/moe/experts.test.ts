@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { expectClose } from "../../support/compare.ts";
+import { hasMatrices, MATRICES } from "../../support/matrices.ts";
 import { FORMATS, writeRows } from "../dense/dense-cases.ts";
 import { DEVICES, type MoeCase, prepare, record, WAYS } from "./moe-case.ts";
 
@@ -54,6 +55,23 @@ describe.each(FORMATS.flatMap((format) => [24, 70].map((tokens) => ({ format, to
 
 describe("experts: one layer of the 80B model with 12 experts", () =>
   check({ tokens: 33, experts: 12, topK: 10, inner: 512, hidden: 2048, format: "q4" }, [DEVICES[0], DEVICES[2]]));
+
+describe.runIf(await hasMatrices())("experts by matrices", () => {
+  test.each([
+    { tokens: 17, experts: 8, topK: 2, inner: 96, hidden: 128, format: "bf16" },
+    { tokens: 65, experts: 24, topK: 4, inner: 64, hidden: 96, format: "q4", surplus: 63 },
+    { tokens: 130, experts: 24, topK: 4, inner: 64, hidden: 64, format: "q4a", choose: () => [23, 7, 8, 1] },
+    { tokens: 200, experts: 8, topK: 2, inner: 32, hidden: 64, format: "q8", surplus: 56 },
+  ] as const satisfies readonly MoeCase[])("$tokens tokens, $topK of $experts experts in $format", async (shape) => {
+    const prepared = prepare(shape);
+    const { harness, read } = await record(prepared, "grouped", MATRICES);
+    expect(harness.recorder.dispatches.map((d) => d.kernel).join()).toMatch(/matrix-gate-up.*matrix-down/);
+    await harness.run();
+    // Inputs, weights and what is between the halves are rounded to 11 bits.
+    expectClose(await read(), prepared.expected(), 1e-3);
+    harness.dispose();
+  });
+});
 
 describe.each(DEVICES)("experts with $device", ({ options }) => {
   test.each(ways)("%s gives the same bits every time", async (way) => {

@@ -1,0 +1,12 @@
+// Weights in f32, as f16; what is too large becomes the largest f16.
+@group(0) @binding(6) var<storage, read> weight: array<vec4<f32>>;
+
+// Elements 8 · index … 8 · index + 7.
+fn fetch8(index: u32) -> vec4<u32> {
+  let low = clamp(weight[2u * index], vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  let high = clamp(weight[2u * index + 1u], vec4<f32>(-65504.0), vec4<f32>(65504.0));
+  return vec4<u32>(
+    pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw));
+}
+
+fn halves8(halves: vec4<u32>) -> vec4<u32> { return halves; }

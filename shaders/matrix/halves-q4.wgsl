@@ -1,0 +1,20 @@
+// Weights in 4 bits with one f16 scale for 32, as f16. A nibble below the bits of 1024 is 1024 + n.
+@group(0) @binding(6) var<storage, read> weight: array<u32>;
+@group(0) @binding(7) var<storage, read> weightScales: array<u32>;
+
+struct Packed { word: u32, scale: u32 }
+
+// Elements 8 · index … 8 · index + 7, as they lie in memory.
+fn fetch8(index: u32) -> Packed {
+  return Packed(weight[index], weightScales[index / 8u] >> (16u * ((index / 4u) & 1u)));
+}
+
+fn halves8(p: Packed) -> vec4<u32> {
+  let scale = vec2<f16>(bitcast<vec2<f16>>(p.scale).x);
+  return vec4<u32>(
+    halfPair(p.word, scale), halfPair(p.word >> 4u, scale), halfPair(p.word >> 8u, scale), halfPair(p.word >> 12u, scale));
+}
+
+fn halfPair(word: u32, scale: vec2<f16>) -> u32 {
+  return bitcast<u32>((bitcast<vec2<f16>>((word & 0x000f000fu) | 0x64006400u) - 1032.0h) * scale);
+}

@@ -1,0 +1,12 @@
+import { profileOf } from "../../src/gpu/profile.ts";
+import { testDevice } from "./gpu.ts";
+import type { HarnessOptions } from "./kernel-harness.ts";
+
+/** What makes a software adapter that multiplies matrices run what a GPU would. */
+export const MATRICES: HarnessOptions = { without: { serialWorkgroups: true } };
+
+/** Whether the adapter under test multiplies matrices: docs/testing.md says where to find one. */
+export async function hasMatrices(): Promise<boolean> {
+  const { device, adapter, languageFeatures } = await testDevice();
+  return profileOf(device, adapter.info, languageFeatures).matrix !== undefined;
+}
