@@ -108,7 +108,7 @@ export function runnerLimits(options: Omit<RunnerOptions, "kvFormat">): RunnerLi
 
 /** Sizes of the plans that read prompts; a step takes the smallest that holds it. */
 export function prefillSizes({ maxBatchTokens, maxPrefillSequences }: RunnerLimits): StepSize[] {
-  const rows = [...[64].filter((rows) => rows < maxBatchTokens), maxBatchTokens];
+  const rows = [...[64, 512].filter((rows) => rows < maxBatchTokens), maxBatchTokens];
   const sequences = [...new Set([1, maxPrefillSequences])];
   return sequences.flatMap((sequences) => rows.map((rows) => ({ rows, sequences })));
 }
