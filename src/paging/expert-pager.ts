@@ -19,13 +19,21 @@ interface Layer {
   readonly ahead: Set<number>;
   /** What the layer before expects this one to choose in the step under way. */
   expected: ReadonlySet<number>;
+  /** How often it had all that a decode step chose, of late. */
+  holds: number;
 }
 
-/** Where a plan under way is to go on: at a dispatch, with the first stop not passed yet. */
+/** Where a plan under way is to go on: at a dispatch, with the first stop of which it is not known whether it holds. */
 interface Progress {
   from: number;
   next: number;
 }
+
+/** A plan is submitted beyond a layer where it is at least so likely to hold. */
+const LIKELY = 0.5;
+
+/** What the newest step counts for in how often a layer holds. */
+const NEWEST = 0.25;
 
 /**
  * Runs plans whose experts may be missing. A plan is submitted as far as it is likely to hold; where a layer found experts
@@ -38,8 +46,6 @@ export class ExpertPager {
   readonly #reader: ExpertReader;
   readonly #layers: readonly Layer[];
   readonly #staging: GPUBuffer;
-  /** Layers to run before it is known whether their experts are there. */
-  #horizon = 1;
   /** Experts that were read ahead and lie on the host still. */
   #arrived: { layer: number; expert: number; rows: ExpertRows }[] = [];
 
@@ -52,7 +58,7 @@ export class ExpertPager {
       const { experts, paging } = arena.experts(index, undefined);
       const slots = new ExpertSlots(experts, paging!.slots);
       arena.writeTable(index, slots.table);
-      return { index, slots, stats: new LayerStats(), ahead: new Set(), expected: new Set() };
+      return { index, slots, stats: new LayerStats(), ahead: new Set(), expected: new Set(), holds: LIKELY };
     });
     const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
     this.#staging = device.gpu.createBuffer({ label: "expert report", size: arena.report.sizeBytes, usage });
@@ -75,10 +81,10 @@ export class ExpertPager {
     let held: number | undefined;
     try {
       for (;;) {
-        const ahead = this.#ahead(stops, progress.next);
-        const isWhole = progress.next + ahead === stops.length && (ahead === 0 || stops[progress.next].runsOn);
-        const checked = stops.slice(progress.next, progress.next + ahead);
-        const to = isWhole ? undefined : checked.at(-1)!.from + 1;
+        const checked = this.#likely(stops, progress.next);
+        const last = checked.at(-1);
+        const isWhole = progress.next + checked.length === stops.length && this.#isLikely(checked);
+        const to = isWhole ? undefined : last!.from + 1;
         await this.#install(held);
         held = undefined;
         const encoder = this.#encode(plan, progress.from, to, { mode: MODE.stop, resume: isStopped });
@@ -92,14 +98,15 @@ export class ExpertPager {
         if (!isStopped) {
           if (isWhole) return result as T;
           progress.from = to!;
-          held = checked.at(-1)!.layer;
-          this.#readAhead(checked.at(-1)!, report!);
-          this.#horizon = Math.min(2 * this.#horizon, stops.length);
+          held = last!.layer;
+          this.#readAhead(last!, report!);
           continue;
         }
         if (isWhole) drop(result as T);
-        this.#horizon = Math.max(1, passed.length);
-        isStopped = await this.#provide(plan, progress, report!);
+        const stop = stops[progress.next++];
+        isStopped = await this.#provide(plan, stop, report!);
+        progress.from = isStopped ? stop.from : stop.to;
+        if (isStopped) held = stop.layer;
       }
     } catch (error) {
       if (isStopped) this.#restoreBatch();
@@ -113,10 +120,17 @@ export class ExpertPager {
     this.#staging.destroy();
   }
 
-  /** Stops to run through in one submit. */
-  #ahead(stops: readonly Stop[], next: number): number {
-    if (next === stops.length) return 0;
-    return stops[next].runsOn ? Math.min(this.#horizon, stops.length - next) : 1;
+  /** Stops to run through in one submit: up to the first that may well not hold. */
+  #likely(stops: readonly Stop[], next: number): readonly Stop[] {
+    let end = next;
+    while (end < stops.length && this.#isLikely(stops.slice(next, end))) end++;
+    return stops.slice(next, end);
+  }
+
+  /** Whether all of `stops` are likely to hold, and the plan may be submitted beyond them. */
+  #isLikely(stops: readonly Stop[]): boolean {
+    const likelihood = stops.reduce((product, { layer }) => product * this.#layers[layer].holds, 1);
+    return likelihood > LIKELY && stops.every(({ runsOn }) => runsOn);
   }
 
   #encode(
@@ -151,12 +165,13 @@ export class ExpertPager {
 
   /** A layer that had all it needed. */
   #count(stop: Stop, report: Uint32Array): void {
-    const layer = this.#layers[stop.layer];
-    this.#use(layer, distinct(chosenIn(report, stop)), 0);
+    this.#use(stop, distinct(chosenIn(report, stop)), 0);
     this.#foretell(stop, report);
   }
 
-  #use(layer: Layer, needed: ReadonlySet<number>, misses: number): void {
+  #use(stop: Stop, needed: ReadonlySet<number>, misses: number): void {
+    const layer = this.#layers[stop.layer];
+    if (stop.runsOn) layer.holds += NEWEST * (Number(misses === 0) - layer.holds);
     let useful = 0;
     let expected = 0;
     for (const expert of needed) {
@@ -169,15 +184,14 @@ export class ExpertPager {
     layer.expected = new Set();
   }
 
-  /** Brings what a stopped layer misses. The plan then goes on from that layer, or behind it where passes had to be made. */
-  async #provide(plan: Plan, progress: Progress, report: Uint32Array): Promise<boolean> {
-    const stop = plan.stops[progress.next];
+  /** Brings what a stopped layer misses. Whether the plan is to go on from that layer, and not behind it where passes had to be made. */
+  async #provide(plan: Plan, stop: Stop, report: Uint32Array): Promise<boolean> {
     const layer = this.#layers[stop.layer];
     const chosen = chosenIn(report, stop);
     const needed = distinct(chosen);
     const missing = [...needed].filter((expert) => !layer.slots.has(expert));
     invariant(missing.length > 0, `layer ${layer.index} stopped for experts that it has: ${[...needed]}`);
-    this.#use(layer, needed, missing.length);
+    this.#use(stop, needed, missing.length);
     const start = performance.now();
     try {
       if (needed.size <= layer.slots.count) {
@@ -186,13 +200,10 @@ export class ExpertPager {
         this.#readAhead(stop, report);
         await brought;
         this.#arena.writeTable(layer.index, layer.slots.table);
-        progress.from = stop.from;
         return true;
       }
       if (stop.unit === "pairs") await this.#passOverExperts(plan, stop, layer, needed);
       else await this.#passOverRows(plan, stop, layer, chosen);
-      progress.from = stop.to;
-      progress.next++;
       return false;
     } finally {
       layer.stats.waited(performance.now() - start);
