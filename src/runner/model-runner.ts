@@ -100,6 +100,8 @@ export class ModelRunner implements Runner {
   #slots: readonly number[] = [];
   /** Set while a plan is being compiled: ends when all calls made so far have been submitted. */
   #delayed: Promise<void> | undefined;
+  /** Set while a step may have to be submitted in parts: ends when its last part has been. */
+  #submitting: Promise<unknown> | undefined;
 
   private constructor(
     options: LoadRunnerOptions,
@@ -426,7 +428,9 @@ export class ModelRunner implements Runner {
       .then(() => plan)
       .then(async (ready) => {
         const result = submit(ready);
-        if (this.#pager) await result.catch(() => {});
+        // Whoever waits for the result hears of its failure.
+        result.catch(() => {});
+        await this.#submitting?.catch(() => {});
         return { result };
       });
     const delayed = submitted
@@ -471,7 +475,9 @@ export class ModelRunner implements Runner {
   ): Promise<T> {
     if (this.#pager) {
       beforeDraw?.();
-      return this.#settled(this.#pager.run(plan, finish, drop));
+      const running = this.#pager.run(plan, finish, drop);
+      this.#submitting = running;
+      return this.#settled(running);
     }
     if (beforeDraw) {
       this.#encode(plan, 0, drawsFrom);
