@@ -1,6 +1,7 @@
+import type { CompanionChoice } from "./companion-choice.ts";
 import { Mark } from "./icons.tsx";
 import { sprout } from "./model.ts";
-import { type Model, page } from "./page.ts";
+import { type Model, page, usePage } from "./page.ts";
 import { send } from "./reply.ts";
 
 const forSprout = [
@@ -19,6 +20,7 @@ const forOthers = [
 
 /** Before the first message: something to begin with, and what to expect. */
 export function Empty({ model }: { model: Model }) {
+  const companion = usePage(({ companion }) => companion.choice);
   const isSprout = model.choice?.source === sprout.source;
   const canAsk = model.kind === "ready" || model.kind === "loading";
   return (
@@ -30,10 +32,10 @@ export function Empty({ model }: { model: Model }) {
       {isSprout && (
         <p class="empty-text">
           It is a very small model: simple English, short stories, capitals, easy sums. What it does not know, it makes
-          up. It runs on your GPU, in this page, and nothing you write leaves it.
+          up. {whereItRuns(model, companion)}
         </p>
       )}
-      {!isSprout && <p class="empty-text">It runs on your GPU, in this page, and nothing you write leaves it.</p>}
+      {!isSprout && <p class="empty-text">{whereItRuns(model, companion)}</p>}
       <ul class="examples">
         {(isSprout ? forSprout : forOthers).map((text) => (
           <li key={text}>
@@ -45,4 +47,14 @@ export function Empty({ model }: { model: Model }) {
       </ul>
     </section>
   );
+}
+
+/** What becomes of what somebody writes. */
+function whereItRuns(model: Model, choice: CompanionChoice | undefined): string {
+  const mode = model.kind === "ready" ? (model.llm.info.companion?.mode ?? "none") : choice?.way;
+  if (!choice || !mode || mode === "none") return "It runs on your GPU, in this page, and nothing you write leaves it.";
+  const { host } = new URL(choice.url);
+  if (mode === "auto") return `It leans on ${host}, and what you write may be sent there.`;
+  if (mode === "requests") return `It runs on ${host}, and what you write is sent there.`;
+  return `It runs in this page and on ${host}: your words stay here, and vectors made of them are sent there.`;
 }

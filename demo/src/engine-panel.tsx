@@ -1,25 +1,34 @@
-import type { MemoryPlan, ModelInfo, Usage } from "sluice";
+import type { LanguageModel, MemoryPlan, ModelInfo, Usage } from "sluice";
+import { CompanionSection } from "./companion-section.tsx";
 import { lastUsage } from "./conversation.ts";
 import { ExpertCache } from "./expert-cache.tsx";
 import { bytes, count, milliseconds, parameters, rate } from "./format.ts";
 import { Gauge } from "./gauge.tsx";
 import { currentConversation, usePage } from "./page.ts";
 import { Row } from "./row.tsx";
+import { useStats } from "./use-stats.ts";
 
 /** What runs where, how much memory it takes and how fast it is. */
 export function EnginePanel() {
   const llm = usePage(({ model }) => (model.kind === "ready" ? model.llm : undefined));
+  if (!llm) return <p class="panel hint">Once a model is loaded, this shows what it runs on and how fast.</p>;
+  return <Panel llm={llm} />;
+}
+
+function Panel({ llm }: { llm: LanguageModel }) {
   const usage = usePage((state) => lastUsage(currentConversation(state)));
   const name = usePage(({ model }) => model.choice?.label ?? "");
-  if (!llm) return <p class="panel hint">Once a model is loaded, this shows what it runs on and how fast.</p>;
+  const looks = useStats(llm);
   const { info } = llm;
+  const paging = looks?.last.stats.paging;
   return (
     <div class="panel">
       <LastReply usage={usage} />
-      <ExpertCache llm={llm} />
-      <Device info={info} />
+      <CompanionSection info={info} looks={looks} usage={usage} />
+      {paging && paging.slots > 0 && <ExpertCache paging={paging} />}
+      {info.memory.total > 0 && <Device info={info} />}
       <About info={info} name={name} />
-      <Memory plan={info.memory} />
+      {info.memory.total > 0 && <Memory plan={info.memory} />}
     </div>
   );
 }

@@ -1,17 +1,12 @@
-import { useEffect, useRef, useState } from "preact/hooks";
-import type { LanguageModel, PagingStats } from "sluice";
+import { useEffect, useRef } from "preact/hooks";
+import type { PagingStats } from "sluice";
 import { expertTotals, type HeatMap, heatMap } from "./expert-totals.ts";
 import { bytes, count, milliseconds, percent } from "./format.ts";
 import { usePage } from "./page.ts";
 import { Row } from "./row.tsx";
 
-/** Often enough to see it move, and far too seldom to be felt by who writes. */
-const LOOK_MS = 400;
-
 /** What the cache of experts does, where the device holds some of them at a time. */
-export function ExpertCache({ llm }: { llm: LanguageModel }) {
-  const paging = usePaging(llm);
-  if (!paging) return null;
+export function ExpertCache({ paging }: { paging: PagingStats }) {
   const { hits, misses, hitRate, precision, bytes: read, waitMs } = expertTotals(paging);
   return (
     <section>
@@ -35,28 +30,6 @@ export function ExpertCache({ llm }: { llm: LanguageModel }) {
       </dl>
     </section>
   );
-}
-
-/** Asks while a reply is written, and once after it; not in a hidden tab. */
-function usePaging(llm: LanguageModel): PagingStats | undefined {
-  const [paging, setPaging] = useState<PagingStats>();
-  const isWriting = usePage(({ running }) => running !== undefined);
-  useEffect(() => {
-    let isOver = false;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const look = async () => {
-      const stats = document.hidden ? undefined : await llm.stats().catch(() => undefined);
-      if (isOver) return;
-      if (stats) setPaging(stats.paging);
-      if (isWriting && (!stats || stats.paging)) timer = setTimeout(look, LOOK_MS);
-    };
-    void look();
-    return () => {
-      isOver = true;
-      clearTimeout(timer);
-    };
-  }, [llm, isWriting]);
-  return paging;
 }
 
 const MAX_COLUMNS = 128;

@@ -29,6 +29,11 @@ export function milliseconds(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
+/** 0.8 ms, 24 ms. */
+export function latency(ms: number): string {
+  return ms < 9.95 ? `${ms.toFixed(1)} ms` : milliseconds(ms);
+}
+
 export function rate(perSecond: number): string {
   if (!Number.isFinite(perSecond) || perSecond <= 0) return "–";
   return `${perSecond < 10 ? perSecond.toFixed(1) : Math.round(perSecond)} tok/s`;

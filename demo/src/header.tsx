@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from "preact/hooks";
+import { linkStates } from "./companion.ts";
 import type { Conversation } from "./conversation.ts";
 import { changeConversation, deleteConversation } from "./conversations.ts";
 import { exportJson, exportMarkdown } from "./export.ts";
@@ -10,6 +11,7 @@ export function Header({ onMenu, hasSidebar }: { onMenu: () => void; hasSidebar:
   const conversation = usePage(currentConversation);
   const model = usePage(({ model }) => model);
   const drawer = usePage(({ drawer }) => drawer);
+  const link = usePage(({ companion }) => companion.link);
   usePage(({ settings }) => settings.theme);
 
   const label = model.choice?.label ?? "No model";
@@ -34,11 +36,16 @@ export function Header({ onMenu, hasSidebar }: { onMenu: () => void; hasSidebar:
       <button
         type="button"
         class="model-button"
-        aria-label={`${label}, ${states[model.kind]}. Choose a model`}
+        aria-label={`${label}, ${states[model.kind]}${link ? `, companion: ${linkStates[link].toLowerCase()}` : ""}. Choose a model`}
         onClick={() => page.set({ isPickerOpen: true })}
       >
         <span class="status" data-kind={model.kind} />
         <span class="label">{label}</span>
+        {link && (
+          <span class="link-sign" data-link={link} title={`Companion: ${linkStates[link].toLowerCase()}`}>
+            <Icon name="link" />
+          </span>
+        )}
       </button>
       {tool("Settings", "sliders", drawer === "settings", () => toggle("settings"))}
       {tool("Engine and speed", "pulse", drawer === "engine", () => toggle("engine"))}

@@ -1,4 +1,5 @@
 import type { Quantization } from "sluice";
+import { CompanionForm } from "./companion-form.tsx";
 import { Icon } from "./icons.tsx";
 import { reloadModel } from "./model.ts";
 import { OpenAnother } from "./open-another.tsx";
@@ -22,6 +23,7 @@ export function ModelPicker() {
         </>
       )}
       <Options />
+      <CompanionForm />
       <Storage />
     </div>
   );

@@ -1,8 +1,10 @@
-import { type LanguageModel, LLM, type LoadOptions, UnsupportedDeviceError } from "sluice";
+import { CompanionError, type LanguageModel, LLM, type LoadOptions, UnsupportedDeviceError } from "sluice";
+import { followLink, openCompanion } from "./companion.ts";
+import { companionOptions } from "./companion-choice.ts";
 import { library, refreshLibrary, storedModel } from "./library.ts";
-import { changeSettings, type ModelChoice, page, type Settings, showToast, stopReply } from "./page.ts";
-import { problemOf } from "./problems.ts";
-import { findObstacle } from "./webgpu.ts";
+import { changeSettings, keepCompanion, type ModelChoice, page, type Settings, showToast, stopReply } from "./page.ts";
+import { explain, problemOf } from "./problems.ts";
+import { findObstacle, type Obstacle } from "./webgpu.ts";
 
 export const sprout: ModelChoice = { label: "Sprout", source: new URL("./models/sprout/", document.baseURI).href };
 
@@ -14,7 +16,12 @@ export async function loadModel(choice: ModelChoice): Promise<void> {
   loading = new AbortController();
   const { signal } = loading;
   const { model, settings } = page.state;
-  page.set({ model: { kind: "loading", choice }, isPickerOpen: false, proposed: undefined });
+  page.set(({ companion }) => ({
+    model: { kind: "loading", choice },
+    companion: { ...companion, link: undefined },
+    isPickerOpen: false,
+    proposed: undefined,
+  }));
   try {
     if (model.kind === "ready") {
       stopReply();
@@ -22,11 +29,13 @@ export async function loadModel(choice: ModelChoice): Promise<void> {
     }
     const obstacle = await findObstacle();
     if (signal.aborted) return;
-    if (obstacle) return page.set({ model: { kind: "unsupported", choice, obstacle } });
+    const companion = leanOn(obstacle);
+    if (obstacle && !companion) return page.set({ model: { kind: "unsupported", choice, obstacle } });
 
     let notice: string | undefined;
     const llm = await LLM.load(choice.source, {
       ...loadOptions(choice, settings),
+      companion,
       signal,
       onProgress: (progress) => {
         if (signal.aborted) return;
@@ -39,10 +48,12 @@ export async function loadModel(choice: ModelChoice): Promise<void> {
       model: { kind: "ready", choice, llm, expertShare: expertShare(choice, settings) },
       announcement: `${choice.label} is ready.`,
     });
+    if (llm.info.companion && llm.info.companion.mode !== "none") void followLink(llm);
     if (notice) showToast({ text: notice });
     void refreshLibrary();
   } catch (error) {
     if (signal.aborted) return;
+    if (error instanceof CompanionError) return goAlone(choice, error);
     const obstacle = error instanceof UnsupportedDeviceError ? await findObstacle() : undefined;
     page.set({
       model: obstacle
@@ -50,6 +61,26 @@ export async function loadModel(choice: ModelChoice): Promise<void> {
         : { kind: "failed", choice, problem: problemOf(error) },
     });
   }
+}
+
+/** Without a device of one's own there is one way to lean on a companion. */
+function leanOn(obstacle: Obstacle | undefined): LoadOptions["companion"] {
+  const { choice } = page.state.companion;
+  const options = choice && companionOptions(choice);
+  if (!obstacle || !options) return options;
+  return obstacle === "insecure" || options.mode === "experts" ? undefined : { ...options, mode: "requests" };
+}
+
+/** A companion that cannot be leaned on shall keep nobody from writing. */
+function goAlone(choice: ModelChoice, error: CompanionError): Promise<void> {
+  const problem = problemOf(error);
+  page.set({ companion: { isConnecting: false, problem } });
+  keepCompanion(undefined);
+  showToast({
+    text: `${explain(problem).title}. ${choice.label} is loaded without it.`,
+    action: { label: "Show", run: openCompanion },
+  });
+  return loadModel(choice);
 }
 
 /**

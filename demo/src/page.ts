@@ -1,4 +1,5 @@
-import type { LanguageModel, LoadOptions, LoadProgress, ModelSource } from "sluice";
+import type { CompanionProbe, CompanionStats, LanguageModel, LoadOptions, LoadProgress, ModelSource } from "sluice";
+import type { CompanionChoice } from "./companion-choice.ts";
 import type { Conversation, Sampling } from "./conversation.ts";
 import type { Problem } from "./problems.ts";
 import { Store, useStore } from "./store.ts";
@@ -22,9 +23,22 @@ export interface Page {
   readonly proposed: ModelChoice | undefined;
   /** For the Hub; never stored. */
   readonly hubToken: string;
+  readonly companion: Companion;
   readonly toast: Toast | undefined;
   /** Read out by screen readers. */
   readonly announcement: string;
+}
+
+/** A server to lean on. */
+export interface Companion {
+  readonly isConnecting: boolean;
+  /** What models are loaded with, once it was reached. */
+  readonly choice?: CompanionChoice;
+  readonly probe?: CompanionProbe;
+  /** Why there is none. */
+  readonly problem?: Problem;
+  /** Of the model that is loaded. */
+  readonly link?: CompanionStats["state"];
 }
 
 export type Drawer = "settings" | "engine";
@@ -70,6 +84,8 @@ export interface Settings {
   readonly load: Pick<LoadOptions, "maxContext" | "quantization"> & { readonly dtype?: "f32" | "f16" };
   /** By model: the share of each layer's experts that the device holds, below 1. Absent: all of them. */
   readonly expertShares: Readonly<Record<string, number>>;
+  /** The one that was connected last; its key only where that was asked for. */
+  readonly companion?: Pick<CompanionChoice, "url" | "way"> & { readonly key?: string };
   readonly isSidebarOpen: boolean;
 }
 
@@ -101,6 +117,7 @@ export const page = new Store<Page>({
   isPickerOpen: false,
   proposed: undefined,
   hubToken: "",
+  companion: { isConnecting: false, choice: remembered(sessionStorage, "companion") },
   toast: undefined,
   announcement: "",
 });
@@ -123,6 +140,11 @@ export function keepDraft(conversationId: string | undefined, text: string): voi
   remember(sessionStorage, "drafts", page.state.drafts);
 }
 
+/** A companion belongs to a tab, and survives its reload. */
+export function keepCompanion(choice: CompanionChoice | undefined): void {
+  remember(sessionStorage, "companion", choice ?? null);
+}
+
 let toastTimer: ReturnType<typeof setTimeout> | undefined;
 
 export function showToast(toast: Toast): void {
@@ -136,7 +158,7 @@ export function showToast(toast: Toast): void {
 function remembered<T>(storage: Storage, key: string): T | undefined {
   try {
     const text = storage.getItem(`sluice-demo:${key}`);
-    return text ? (JSON.parse(text) as T) : undefined;
+    return text ? ((JSON.parse(text) ?? undefined) as T | undefined) : undefined;
   } catch {
     return undefined;
   }

@@ -1,3 +1,4 @@
+import { disconnect } from "./companion.ts";
 import { openConversation } from "./conversations.ts";
 import { Icon } from "./icons.tsx";
 import { reloadModel } from "./model.ts";
@@ -38,6 +39,7 @@ const needsMessage: Remedy[] = ["retry", "edit"];
 
 const labels: Record<Remedy, string> = {
   retry: "Try again",
+  disconnect: "Go on without it",
   edit: "Edit message",
   "reload-model": "Reload model",
   "choose-model": "Model options",
@@ -48,6 +50,7 @@ const labels: Record<Remedy, string> = {
 const actions: Record<Remedy, (messageId: string) => void> = {
   retry: (messageId) => regenerate(messageId),
   edit: (messageId) => page.set({ editingId: questionBefore(messageId) }),
+  disconnect: () => void disconnect(),
   "reload-model": () => void reloadModel(),
   "choose-model": () => page.set({ isPickerOpen: true }),
   "new-chat": () => openConversation(undefined),

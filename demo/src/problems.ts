@@ -1,5 +1,6 @@
 import {
   CheckpointError,
+  CompanionError,
   ContextLengthError,
   DeviceLostError,
   InvalidRequestError,
@@ -16,7 +17,7 @@ export interface Problem {
   readonly message: string;
 }
 
-export type Remedy = "retry" | "edit" | "reload-model" | "choose-model" | "new-chat" | "settings";
+export type Remedy = "retry" | "disconnect" | "edit" | "reload-model" | "choose-model" | "new-chat" | "settings";
 
 export interface Explanation {
   readonly title: string;
@@ -28,11 +29,13 @@ export interface Explanation {
 export function problemOf(error: unknown): Problem {
   const known = kinds.find(({ type }) => error instanceof type);
   const message = error instanceof Error ? error.message : String(error);
+  if (error instanceof CompanionError) return { kind: `CompanionError.${error.reason}`, message };
   return { kind: known?.name ?? "Error", message };
 }
 
 export function explain(problem: Problem): Explanation {
-  return kinds.find(({ name }) => name === problem.kind) ?? unexpected;
+  const known = kinds.find(({ name }) => name === problem.kind);
+  return known ?? ofCompanions[problem.kind.replace("CompanionError.", "")] ?? unexpected;
 }
 
 // Names are written out: a minified class has none worth keeping.
@@ -104,6 +107,43 @@ const kinds = [
     remedies: ["reload-model", "retry"],
   },
 ] as const;
+
+/** By the error's reason; `address` and `mixed` are found by the page itself. */
+const ofCompanions: Readonly<Record<string, Explanation>> = {
+  address: { title: "That is no address of a companion", advice: "", remedies: ["choose-model"] },
+  mixed: { title: "The browser would not let this page go there", advice: "", remedies: ["choose-model"] },
+  unreachable: { title: "The companion is not reached", advice: "", remedies: ["choose-model"] },
+  lost: {
+    title: "The link to the companion broke",
+    advice: "What was written so far is kept. Try again to make it anew, or go on without it.",
+    remedies: ["retry", "disconnect"],
+  },
+  refused: {
+    title: "The companion refuses this page",
+    advice: "Whoever runs it can give you a key, and let pages of this address in.",
+    remedies: ["choose-model"],
+  },
+  version: {
+    title: "The companion is of another version",
+    advice: "Where that is this page, reload it.",
+    remedies: ["choose-model"],
+  },
+  malformed: {
+    title: "What answers there is no companion",
+    advice: "Look whether address and port are right.",
+    remedies: ["choose-model"],
+  },
+  busy: {
+    title: "The companion has no room",
+    advice: "Try again in a little while.",
+    remedies: ["retry", "disconnect"],
+  },
+  model: {
+    title: "The companion has another model",
+    advice: "Both sides need the same one.",
+    remedies: ["choose-model"],
+  },
+};
 
 const unexpected: Explanation = {
   title: "Something went wrong",

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from "preact";
+import { openCompanion } from "./companion.ts";
 import { CopyButton } from "./copy-button.tsx";
 import { reloadModel } from "./model.ts";
 import { type Browser, browserAtHand, type Obstacle } from "./webgpu.ts";
@@ -22,6 +23,14 @@ export function Unsupported({ obstacle }: { obstacle: Obstacle }) {
       <button type="button" class="button primary" onClick={reloadModel}>
         Try again
       </button>
+      {obstacle !== "insecure" && (
+        <p>
+          Or let a server write the replies: a companion needs no WebGPU here.{" "}
+          <button type="button" class="text-button" onClick={openCompanion}>
+            Connect one
+          </button>
+        </p>
+      )}
       {obstacle !== "insecure" &&
         browsers.map((browser) => (
           <details key={browser} open={browser === here}>
