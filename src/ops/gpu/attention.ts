@@ -4,6 +4,12 @@ import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { appendKVKernel } from "../../kernels/attention/append-kv.ts";
 import { decodeAttentionKernel } from "../../kernels/attention/decode-attention.ts";
 import { kvRead, kvWrite } from "../../kernels/attention/kv-cache.ts";
+import {
+  canMultiplyHeads,
+  matrixAttentionKernel,
+  matrixAttentionMain,
+  matrixRows,
+} from "../../kernels/attention/matrix-attention.ts";
 import { mergeAttentionKernel } from "../../kernels/attention/merge-attention.ts";
 import { PREFILL_ROWS, prefillAttentionKernel } from "../../kernels/attention/prefill-attention.ts";
 import { soloAttentionKernels } from "../../kernels/attention/solo-attention.ts";
@@ -64,7 +70,10 @@ export function attention(
     return soloAttention(gpu, lanes, queries, qkv, shape, cache, batch);
   }
   const isShort = batch.kind === "decode" || queries.rows <= MAX_SINGLE_ROWS;
-  return (isShort ? decodeAttention : prefillAttention)(gpu, queries, qkv, shape, cache, batch);
+  if (isShort) return decodeAttention(gpu, queries, qkv, shape, cache);
+  const { profile } = gpu.recorder;
+  const isInMatrices = cache.format === "f16" && !profile.serialWorkgroups && canMultiplyHeads(shape.headDim, profile);
+  return (isInMatrices ? matrixAttention : prefillAttention)(gpu, queries, qkv, shape, cache, batch);
 }
 
 /** Up to so many rows are not worth a tile, but rather ranges of the context side by side. */
@@ -94,6 +103,28 @@ function prefillAttention(
       HEAD_DIM: headDim,
     },
     grid: [Math.floor(queries.rows / Math.floor(PREFILL_ROWS / heads)) + maxSequences, queryHeads / heads],
+  });
+  return y;
+}
+
+/** The same by products of matrices, on an f16 cache. */
+function matrixAttention(
+  { recorder, batchBuffer }: GpuContext,
+  queries: GpuTensor,
+  qkv: GpuTensor,
+  { queryHeads, keyValueHeads, headDim }: AttentionShape,
+  { keys, values }: GpuKVCache,
+  { maxSequences }: Batch,
+): GpuTensor {
+  const group = queryHeads / keyValueHeads;
+  const heads = largestDivisor(group, 8);
+  const tokens = Math.floor(matrixRows(recorder.profile.matrix!) / heads);
+  const y = recorder.tensor("attention", queries.rows, queries.columns);
+  matrixAttentionKernel(recorder, {
+    uses: [matrixAttentionMain(headDim)],
+    buffers: { queries, qkv, y, batch: batchBuffer, keys, values },
+    constants: { HEADS: heads, GROUP: group, KEY_VALUE_HEADS: keyValueHeads, HEAD_DIM: headDim },
+    grid: [queryHeads / heads, Math.floor(queries.rows / tokens) + maxSequences],
   });
   return y;
 }
