@@ -24,7 +24,7 @@ const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: st
   server: { uses: ["api", "companion", "engine"], knows: ["paging", "runner"] },
   companion: { uses: ["engine", "paging"], knows: ["runner", "stages"] },
   runner: { uses: ["engine", "models", "paging", "ops", "kernels", "weights", "gpu"] },
-  stages: { uses: ["engine", "models", "runner", "weights"] },
+  stages: { uses: ["engine", "models", "runner", "weights"], knows: ["gpu"] },
   workers: { uses: ["api"], knows: ["engine"] },
   paging: { uses: ["ops", "weights", "gpu"] },
   models: { uses: ["weights"], knows: ["ops"] },

@@ -33,8 +33,8 @@ export function checkCompanion(companion: string | CompanionOptions): void {
   if (!/^https?:/.test(URL.canParse(url) ? new URL(url).protocol : "")) {
     throw new InvalidRequestError("companion", `${url} is not an address such as https://host:8000.`);
   }
-  if (!["auto", "requests", "experts"].includes(mode)) {
-    throw new InvalidRequestError("companion.mode", `${mode} is none of auto, requests, experts.`);
+  if (!["auto", "requests", "experts", "layers"].includes(mode)) {
+    throw new InvalidRequestError("companion.mode", `${mode} is none of auto, requests, experts, layers.`);
   }
 }
 
@@ -70,7 +70,7 @@ export async function leanOn(platform: Platform, companion: string | CompanionOp
 
 /** What promises most. Where it makes next to no difference, what leaves more of the work here. */
 export function choose(predicted: CompanionInfo["predicted"]): Pick<CompanionInfo, "mode" | "reason"> {
-  const ways = ["none", "experts", "requests"] as const;
+  const ways = ["none", "experts", "layers", "requests"] as const;
   const best = Math.max(...ways.map((way) => predicted[way] ?? 0));
   const mode = ways.find((way) => (predicted[way] ?? 0) >= NEARLY * best)!;
   const speeds = ways.filter((way) => predicted[way]).map((way) => `${NAMES[way]} ${predicted[way]!.toFixed(1)}`);
@@ -82,5 +82,6 @@ const NEARLY = 0.95;
 const NAMES: Record<CompanionMode | "none", string> = {
   none: "here alone",
   experts: "with experts elsewhere",
+  layers: "with layers elsewhere",
   requests: "elsewhere",
 };

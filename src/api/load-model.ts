@@ -1,15 +1,16 @@
+import { FailoverEngine } from "../companion/failover-engine.ts";
 import { RemoteEngine } from "../companion/remote-engine.ts";
 import { RemoteExperts } from "../companion/remote-experts.ts";
 import { GrammarEngine } from "../constraints/grammar-engine.ts";
 import { Engine } from "../engine/engine.ts";
 import { CheckpointError, InvalidRequestError } from "../errors.ts";
-import { Device } from "../gpu/device.ts";
 import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
 import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
 import { overrideConfig } from "../models/qwen3-next/override-config.ts";
-import { countParameters, type ModelWeights, weightLeaves } from "../models/qwen3-next/weights.ts";
+import { countParameters, type ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { ExpertHost } from "../paging/expert-host.ts";
 import { parseBudget, slotsWithin } from "../runner/expert-budget.ts";
+import type { LayerHost } from "../runner/layer-host.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
 import { expertShape, pagedSources } from "../runner/paged-experts.ts";
@@ -17,14 +18,17 @@ import { stageRanges } from "../stages/stage-ranges.ts";
 import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
-import { dataBytes, scaleBytes, type WeightSource } from "../weights/format.ts";
+import type { WeightSource } from "../weights/format.ts";
 import { openCheckpoint } from "../weights/open-checkpoint.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { checkCompanion, type Lean, leanOn } from "./lean.ts";
 import type { ModelEngine } from "./model-host.ts";
+import { openDevice } from "./open-device.ts";
 import type { LoadedRunner, Platform } from "./platform.ts";
 import { predict } from "./predict.ts";
 import { resolveSampling, type SamplingDefaults, samplingDefaults } from "./sampling.ts";
+import { startLayers } from "./start-layers.ts";
+import { storedBytes } from "./stored-bytes.ts";
 import type { LoadOptions, LoadProgress, ModelInfo, ModelSource, StoreReport } from "./types.ts";
 
 export interface LoadedModel {
@@ -36,6 +40,7 @@ export interface LoadedModel {
   readonly defaults: SamplingDefaults;
   readonly info: ModelInfo;
   readonly experts: ExpertHost | undefined;
+  readonly layers?: LayerHost;
   readonly fingerprint: string;
   /** The files stay in use, and whoever uses them closes them. */
   readonly keepsFiles: boolean;
@@ -109,13 +114,25 @@ async function load(
         });
   if (lean?.info.mode === "none") lean.link.close();
   if (lean?.info.mode === "requests") {
-    const engine = new RemoteEngine(lean.link, lean.fallback ? alone : undefined);
+    const engine = withFallback(new RemoteEngine(lean.link), lean, alone);
     const info = { ...describeElsewhere(checkpoint, config, sources, options, lean), sampling };
     progress.report("ready");
     return { ...own, engine, info, experts: undefined, keepsFiles: false };
   }
   const companion =
     lean?.info.mode === "experts" ? new RemoteExperts(lean.link, expertShape(sources)!, !lean.fallback) : undefined;
+  if (lean?.info.mode === "layers") {
+    const wanted = runnerOptions(config, options, tokenizer?.vocabularySize);
+    const started = await startLayers(platform, sources, wanted, options, progress, lean.link).catch((error) => {
+      lean.link.close();
+      throw error;
+    });
+    const companion = { ...lean.info, layers: started.layers };
+    const info = { ...describe(checkpoint, config, sources, started), sampling, companion };
+    progress.report("ready");
+    const engine = withFallback(new Engine(started.runner, options.queue), lean, alone);
+    return { ...own, engine, info, experts: undefined, keepsFiles: false };
+  }
   progress.start(storedBytes(sources));
   const start = options.device?.reference ? startReference : platform.stages ? startStages(source) : startGpu;
   const started = await start(
@@ -140,21 +157,17 @@ async function load(
     progress.report("ready");
     const { runner } = started;
     const engine = new Engine(runner, options.queue, cacheHostBytes);
-    return { ...own, engine, info, experts: runner.experts, keepsFiles: runner.paging !== undefined };
+    const { experts, layers } = runner;
+    return { ...own, engine, info, experts, layers, keepsFiles: runner.paging !== undefined };
   } catch (error) {
     started.runner.dispose();
     throw error;
   }
 }
 
-/** Bytes of the tensors that are read while the model is loaded, but for `later`. */
-const storedBytes = (sources: ModelWeights<WeightSource>, later: ReadonlySet<WeightSource> = new Set()): number =>
-  weightLeaves(sources)
-    .filter((source) => !later.has(source))
-    .reduce(
-      (sum, { format, rows, columns }) => sum + dataBytes(format, rows * columns) + scaleBytes(format, rows * columns),
-      0,
-    );
+/** An engine that leans on a companion, and this device where that is gone. */
+const withFallback = (engine: ModelEngine, { fallback }: Lean, alone: () => Promise<LoadedModel>): ModelEngine =>
+  fallback ? new FailoverEngine(engine, async () => (await alone()).engine) : engine;
 
 function defaultSampling(
   { label }: Checkpoint,
@@ -214,18 +227,9 @@ type Start = (
 export const startGpu = async (
   ...[platform, sources, runnerOptions, options, progress, onDispose, companion]: Parameters<Start>
 ): Promise<Started & { readonly runner: ModelRunner }> => {
-  const { dtype = "auto", precise } = options.device ?? {};
-  const opened = await platform.openGpu(options.device ?? {});
-  const device = await Device.open({ ...opened, withoutF16: dtype === "f32", precise });
+  const { device, kvFormat, adapter } = await openDevice(platform, options.device);
   try {
     const { profile } = device;
-    const kvFormat = dtype === "f16" || (dtype === "auto" && profile.f16) ? "f16" : "f32";
-    const adapter = {
-      name: device.name,
-      isSoftware: device.isSoftware,
-      dtype: kvFormat,
-      subgroups: profile.subgroups,
-    } as const;
     const standard = { ...runnerOptions, kvFormat, sharesExperts: companion !== undefined } as const;
     const expertSlots =
       companion && options.memory === undefined ? 0 : slotsWithin(options.memory, sources, profile, standard);

@@ -1,5 +1,6 @@
 import type { Engine, EngineStats } from "../engine/engine.ts";
 import type { ExpertHost } from "../paging/expert-host.ts";
+import type { LayerHost } from "../runner/layer-host.ts";
 import type { ModelInfo } from "./types.ts";
 
 /** An engine here or elsewhere. */
@@ -12,6 +13,8 @@ export interface ModelHost {
   readonly engine: ModelEngine;
   /** Absent where the model has none, or its device does not hold them all. */
   readonly experts: ExpertHost | undefined;
+  /** Absent where its device does not hold them all. */
+  readonly layers?: LayerHost;
   /** Tells models apart that have the same shape. */
   readonly fingerprint: string;
   readonly info: ModelInfo;

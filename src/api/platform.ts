@@ -3,6 +3,7 @@ import type { Runner } from "../engine/runner.ts";
 import type { DeviceRequest } from "../gpu/device.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { ExpertHost } from "../paging/expert-host.ts";
+import type { LayerHost } from "../runner/layer-host.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import type { FileSource } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
@@ -49,6 +50,8 @@ export interface LoadedRunner extends Runner {
   readonly memory: MemoryPlan;
   /** Its experts, for others to compute with, where it holds them all. */
   readonly experts?: ExpertHost;
+  /** Its layers, for others to run, where it holds them all. */
+  readonly layers?: LayerHost;
 }
 
 export interface ReferenceOptions {

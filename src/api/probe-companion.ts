@@ -13,9 +13,10 @@ export async function probeCompanion(
   const { url, key, patienceMs } = companionOptions(companion);
   const link = await Link.open({ url, key, openSocket, unpackError, patienceMs });
   try {
-    const { label, maxContext, tokensPerSecond, experts } = link.welcome;
+    const { label, maxContext, tokensPerSecond: hostTokensPerSecond, experts, layers } = link.welcome;
     const speed = await measureLink(link);
-    return { label, maxContext, hasExperts: experts !== undefined, hostTokensPerSecond: tokensPerSecond, ...speed };
+    const can = { hasExperts: experts !== undefined, hasLayers: layers !== undefined };
+    return { label, maxContext, ...can, hostTokensPerSecond, ...speed };
   } finally {
     link.close();
   }

@@ -1,4 +1,5 @@
 import type { EngineStats } from "../engine/engine.ts";
+import { EventChannel } from "../engine/event-channel.ts";
 import { invariant, LLMError, WorkerError } from "../errors.ts";
 import { parseHubId } from "../weights/hub-id.ts";
 import { generation } from "./generation.ts";
@@ -31,7 +32,7 @@ type Request = ToWorker extends infer M ? (M extends { id: number } ? Omit<M, "i
 /** A model in a worker: the twin of `LocalLLM` at the page's end of the port. */
 export class RemoteLLM implements LanguageModel {
   readonly #worker: ModelWorker;
-  readonly #open = new Map<number, Inbox>();
+  readonly #open = new Map<number, EventChannel<ToPage>>();
   #info: ModelInfo | undefined;
   #nextId = 1;
   #end: Error | undefined;
@@ -150,7 +151,7 @@ export class RemoteLLM implements LanguageModel {
   async *#request(request: Request, signal?: AbortSignal): AsyncGenerator<ToPage, void, void> {
     if (this.#end) throw this.#end;
     const id = this.#nextId++;
-    const inbox = new Inbox();
+    const inbox = new EventChannel<ToPage>();
     const abort = () => this.#worker.postMessage({ kind: "abort", id });
     this.#worker.postMessage({ ...request, id } as ToWorker);
     this.#open.set(id, inbox);
@@ -158,11 +159,11 @@ export class RemoteLLM implements LanguageModel {
     if (signal?.aborted) abort();
     let isDone = false;
     try {
-      while (!isDone) {
-        const message = await inbox.take();
+      for await (const message of inbox) {
         isDone = message.kind === "done" || message.kind === "error";
         if (message.kind === "error") throw unpackError(message.error);
         yield message;
+        if (isDone) return;
       }
     } finally {
       signal?.removeEventListener("abort", abort);
@@ -175,40 +176,13 @@ export class RemoteLLM implements LanguageModel {
     if (message.kind === "info") this.#info = message.info;
     // A model that is loaded again, because its device was lost, reports under the id of its first loading.
     if (message.kind === "progress" && !this.#open.has(message.id)) this.#onReload?.(message.progress);
-    this.#open.get(message.id)?.put(message);
+    this.#open.get(message.id)?.push(message);
   }
 
   #close(reason: Error): void {
     if (this.#end) return;
     this.#end = reason;
-    for (const inbox of this.#open.values()) inbox.fail(reason);
-  }
-}
-
-/** Messages in the order of their coming, for one reader. */
-class Inbox {
-  readonly #messages: ToPage[] = [];
-  #wake: (() => void) | undefined;
-  #failure: Error | undefined;
-
-  put(message: ToPage): void {
-    this.#messages.push(message);
-    this.#wake?.();
-  }
-
-  fail(reason: Error): void {
-    this.#failure = reason;
-    this.#wake?.();
-  }
-
-  async take(): Promise<ToPage> {
-    while (this.#messages.length === 0) {
-      if (this.#failure) throw this.#failure;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    return this.#messages.shift()!;
+    for (const inbox of this.#open.values()) inbox.close(reason);
   }
 }
 

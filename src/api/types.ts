@@ -306,8 +306,9 @@ export interface CompanionOptions {
   readonly key?: string;
   /**
    * What is left to the companion: `requests`, whole replies, of which only tokens travel; `experts`, those that this device
-   * does not hold (`memory` says how many it does; without it none), while prompt and state stay here. `auto` takes
-   * what promises most tokens a second, or nothing. Default `auto`.
+   * does not hold (`memory` says how many it does; without it none), while prompt and state stay here; `layers`, all but the
+   * first layers (`memory` says how many these are: those that fit, or a share of all; without it one) and the drawing of
+   * tokens, which stay here as the prompt does. `auto` takes what promises most tokens a second, or nothing. Default `auto`.
    */
   readonly mode?: "auto" | CompanionMode;
   /** Go on without the companion when it is gone for good, where the model can be run here. Default true. */
@@ -316,7 +317,7 @@ export interface CompanionOptions {
   readonly patienceMs?: number;
 }
 
-export type CompanionMode = "requests" | "experts";
+export type CompanionMode = "requests" | "experts" | "layers";
 
 /** What a model does with its companion, and why. */
 export interface CompanionInfo {
@@ -329,6 +330,8 @@ export interface CompanionInfo {
   readonly bytesPerSecond: number;
   /** How fast the companion decodes for one client, as it has measured itself. */
   readonly hostTokensPerSecond: number;
+  /** How many layers run here and there, where `mode` is `layers`. */
+  readonly layers?: { readonly here: number; readonly there: number };
   /** Tokens a second that each way promised, where it was possible. */
   readonly predicted: Readonly<Partial<Record<CompanionMode | "none", number>>>;
 }
@@ -338,8 +341,9 @@ export interface CompanionProbe extends Pick<CompanionInfo, "latencyMs" | "bytes
   /** What its model is called there, and the tokens of its context. */
   readonly label: string;
   readonly maxContext: number;
-  /** Whether it can compute experts for others. */
+  /** Whether it can compute experts for others, and run layers. */
   readonly hasExperts: boolean;
+  readonly hasLayers: boolean;
 }
 
 /** What a link has carried since the model was loaded. */
@@ -354,6 +358,15 @@ export interface CompanionStats {
   readonly reconnects: number;
   /** Sums that were asked for, rows and experts in them, and milliseconds that steps waited for them. */
   readonly sums: { readonly count: number; readonly rows: number; readonly experts: number; readonly waitMs: number };
+  /** Set where layers are left to it. */
+  readonly passes?: LayerPasses;
+}
+
+/** Steps of layers that a companion ran: their rows, and milliseconds until each was back. */
+export interface LayerPasses {
+  readonly count: number;
+  readonly rows: number;
+  readonly waitMs: number;
 }
 
 export type LinkState = "connected" | "reconnecting" | "lost";

@@ -25,6 +25,7 @@ export interface ServeOptions extends Omit<ModelOptions, "context">, GpuChoice {
   readonly maxNumQueuedReqs: number;
   readonly maxNumQueuedTokens?: number;
   readonly maxRequestsPerKey?: number;
+  readonly maxStateMibPerKey: number;
   readonly maxBodyMib: number;
   readonly hfOverrides?: JsonObject;
   readonly speculativeConfig?: JsonObject;
@@ -70,6 +71,7 @@ export function serveOptions(command: Command, port: number): Command {
     .option("--max-num-queued-reqs <count>", "replies that may wait; further requests get 503", wholeNumber(0), 512)
     .option("--max-num-queued-tokens <count>", "tokens of their prompts (default: no limit)", wholeNumber(0))
     .option("--max-requests-per-key <count>", "replies of one client; further requests get 429", wholeNumber(1))
+    .option("--max-state-mib-per-key <size>", "device memory for states of pages that run layers here", number, 1024)
     .option("--max-body-mib <size>", "size of a request", number, 64)
     .option("--hf-overrides <json>", "fields of config.json to replace, such as rope_parameters for YaRN", merged)
     .option("--speculative-config <json>", "checked, and without effect: speculation is not built yet", merged)

@@ -76,6 +76,7 @@ async function serve(source: string, options: ServeOptions, notes: readonly stri
     maxBodyBytes: options.maxBodyMib * 2 ** 20,
     maxRequests: options.maxNumSeqs * (gpus?.length ?? 1) + options.maxNumQueuedReqs,
     maxRequestsPerClient: options.maxRequestsPerKey,
+    maxStateBytesPerClient: options.maxStateMibPerKey * 2 ** 20,
     templateVariables: options.defaultChatTemplateKwargs,
     heartbeatMs: options.heartbeat * 1000,
     recordBody: options.logRequests ? BODY_CHARACTERS : 0,

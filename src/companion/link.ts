@@ -1,4 +1,5 @@
 import type { LinkState } from "../api/types.ts";
+import { EventChannel } from "../engine/event-channel.ts";
 import { CompanionError, LLMError } from "../errors.ts";
 import { decodeFrame, encodeFrame, type Frame, FrameError, type Numbers } from "./frames.ts";
 import { type ErrorParts, PATH, type ToCompanion, VERSION, type Welcome } from "./protocol.ts";
@@ -47,7 +48,7 @@ interface Connection {
 /** A WebSocket to a companion, opened again when it breaks. Requests under way then fail with `BrokenLink`. */
 export class Link {
   readonly #options: Required<Omit<LinkOptions, "key">> & Pick<LinkOptions, "key">;
-  readonly #open = new Map<number, Inbox>();
+  readonly #open = new Map<number, EventChannel<Frame>>();
   #connection: Connection | undefined;
   #connecting: Promise<Connection> | undefined;
   #nextId = 1;
@@ -104,7 +105,7 @@ export class Link {
     const id = this.#nextId++;
     const connection = this.#connection;
     if (!connection) throw new BrokenLink();
-    const inbox = new Inbox();
+    const inbox = new EventChannel<Frame>();
     this.#open.set(id, inbox);
     const abort = () => this.#send(connection, { kind: "abort", id });
     signal?.addEventListener("abort", abort, { once: true });
@@ -116,12 +117,12 @@ export class Link {
       }
       this.#send(connection, { ...header, id } as ToCompanion, parts);
       if (signal?.aborted) abort();
-      while (!isDone) {
-        const frame = await inbox.take();
+      for await (const frame of inbox) {
         const { kind, error } = frame.header;
         isDone = kind === "done" || kind === "error";
         if (kind === "error") throw this.#options.unpackError(error as ErrorParts);
         yield frame;
+        if (isDone) return;
       }
     } finally {
       signal?.removeEventListener("abort", abort);
@@ -227,7 +228,7 @@ export class Link {
         const { header } = frame;
         if (header.kind === "error" && header.id === undefined) return end(unpackError(header.error as ErrorParts));
         if (header.kind !== "welcome") {
-          this.#open.get(header.id as number)?.put(frame);
+          this.#open.get(header.id as number)?.push(frame);
           return;
         }
         clearTimeout(timer);
@@ -254,7 +255,7 @@ export class Link {
   #drop(reason: Error): void {
     clearInterval(this.#heartbeat);
     this.#connection = undefined;
-    for (const inbox of this.#open.values()) inbox.fail(reason);
+    for (const inbox of this.#open.values()) inbox.close(reason);
     for (const wake of this.#waiting.splice(0)) wake();
     // Made again at once: who asks next finds it standing, or is told what came of it.
     if (reason instanceof BrokenLink) this.ready().catch(() => {});
@@ -267,34 +268,6 @@ function readFrame(data: unknown): Frame | CompanionError {
     return decodeFrame(data);
   } catch (error) {
     return new CompanionError("malformed", `The companion sent what is no frame: ${(error as Error).message}`);
-  }
-}
-
-/** Frames in the order of their coming, for one reader. */
-class Inbox {
-  readonly #frames: Frame[] = [];
-  #wake: (() => void) | undefined;
-  #failure: Error | undefined;
-
-  put(frame: Frame): void {
-    this.#frames.push(frame);
-    this.#wake?.();
-  }
-
-  fail(reason: Error): void {
-    this.#failure = reason;
-    this.#wake?.();
-  }
-
-  /** What came before a failure is still given. */
-  async take(): Promise<Frame> {
-    while (this.#frames.length === 0) {
-      if (this.#failure) throw this.#failure;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    return this.#frames.shift()!;
   }
 }
 

@@ -20,7 +20,6 @@ export type ToCompanion =
   | { readonly kind: "sum"; readonly id: number; readonly layer: number; readonly rows: number }
   | OpenMessage
   | StepMessage
-  | { readonly kind: "close"; readonly id: number; readonly state: string }
   | { readonly kind: "stats"; readonly id: number }
   | { readonly kind: "abort"; readonly id: number };
 

@@ -1,18 +1,8 @@
 import type { CompanionStats } from "../api/types.ts";
 import type { EngineEvent, EngineRequest, EngineStats } from "../engine/engine.ts";
-import { CompanionError } from "../errors.ts";
 import { floats } from "./frames.ts";
 import { BrokenLink, type Link } from "./link.ts";
 import type { GenerateMessage, WireEvent } from "./protocol.ts";
-
-/** An engine that takes over. */
-interface Successor {
-  readonly engine: {
-    generate(request: EngineRequest): AsyncGenerator<EngineEvent, void, void>;
-    stats(): EngineStats | Promise<EngineStats>;
-    dispose(): void;
-  };
-}
 
 const NO_STATS: EngineStats = {
   running: 0,
@@ -27,30 +17,20 @@ const NO_STATS: EngineStats = {
   nanReplays: 0,
 };
 
-const NO_SUMS: CompanionStats["sums"] = { count: 0, rows: 0, experts: 0, waitMs: 0 };
+export const NO_SUMS: CompanionStats["sums"] = { count: 0, rows: 0, experts: 0, waitMs: 0 };
 
 /** An engine at the other end of a link. Where the link breaks, a reply goes on from the tokens that have come. */
 export class RemoteEngine {
   readonly #link: Link;
-  readonly #fallback: (() => Promise<Successor>) | undefined;
-  /** Who has taken over since the link was gone for good. */
-  #successor: Promise<Successor> | undefined;
-  #heir: Successor["engine"] | undefined;
   /** What the server has said last. */
   #stats = NO_STATS;
   readonly isLost = false;
 
-  /** @param fallback gives another engine once the link is gone for good; without it that is an error */
-  constructor(link: Link, fallback?: () => Promise<Successor>) {
+  constructor(link: Link) {
     this.#link = link;
-    this.#fallback = fallback;
   }
 
   async *generate(request: EngineRequest): AsyncGenerator<EngineEvent, void, void> {
-    if (this.#successor) {
-      yield* (await this.#successor).engine.generate(request);
-      return;
-    }
     const { signal, mask, sampling } = request;
     const reply = [...(request.reply ?? [])];
     const limit = sampling.maxTokens;
@@ -84,24 +64,7 @@ export class RemoteEngine {
         if (isLast) return;
       } catch (error) {
         // Sent again with what has come, the request goes on where it was.
-        if (error instanceof BrokenLink) continue;
-        const isGone = error instanceof CompanionError && (error.reason === "lost" || error.reason === "unreachable");
-        if (!isGone || !this.#fallback) throw error;
-        this.#successor = this.#fallback();
-        this.#successor.then(
-          ({ engine }) => {
-            this.#heir = engine;
-          },
-          // Whatever keeps the model from being run here, the link may stand again.
-          () => {
-            this.#successor = undefined;
-          },
-        );
-        const { engine } = await this.#successor;
-        for await (const event of engine.generate({ ...request, score, reply })) {
-          if (event.kind === "token" || !hasBegun) yield event;
-        }
-        return;
+        if (!(error instanceof BrokenLink)) throw error;
       } finally {
         hasBegun = reply.length > (request.reply?.length ?? 0);
       }
@@ -111,10 +74,6 @@ export class RemoteEngine {
   /** Does not wait for a link that is broken. */
   async stats(): Promise<EngineStats> {
     const link = this.#link;
-    if (this.#heir) {
-      const companion = { state: "replaced", ...link.counts, sums: NO_SUMS } as const;
-      return { ...(await this.#heir.stats()), companion };
-    }
     try {
       if (link.state === "connected") {
         for await (const { header } of link.request({ kind: "stats" })) this.#stats = header.value as EngineStats;
@@ -130,7 +89,6 @@ export class RemoteEngine {
 
   dispose(): void {
     this.#link.close();
-    this.#successor?.then(({ engine }) => engine.dispose()).catch(() => {});
   }
 
   async *#part({ prompt, reply = [], sampling, boundaries, logits = false, mask, score, signal }: EngineRequest) {

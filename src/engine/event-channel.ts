@@ -1,4 +1,4 @@
-/** What the engine has to tell the caller of one request, in order, until it closes. */
+/** Events for one reader, in the order of their coming, until they end. */
 export class EventChannel<T> {
   #events: T[] = [];
   #error: unknown;

@@ -1,4 +1,4 @@
-import type { SequenceStep } from "../engine/runner.ts";
+import type { RunnerLimits, SequenceStep } from "../engine/runner.ts";
 import type { BranchOptions } from "./branch.ts";
 
 /** A model's layers somewhere, for others to run: each with states of its own. */
@@ -16,6 +16,7 @@ export interface LayerHost {
 
 /** Whatever is called takes effect in the order of the calls. */
 export interface OpenLayers {
+  readonly limits: RunnerLimits;
   /** What the last layer leaves [rows, hidden] of the rows of the steps, one after another. */
   pass(step: {
     readonly kind: "prefill" | "decode";

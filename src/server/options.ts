@@ -19,6 +19,8 @@ export interface ServerOptions {
   readonly maxRequests?: number;
   /** The same for one key, or for one address where no keys are set; further requests are answered 429. Default: no limit. */
   readonly maxRequestsPerClient?: number;
+  /** Bytes of device memory for the states of layers that one key, or one address, runs here as a companion's. Default 1 GiB. */
+  readonly maxStateBytesPerClient?: number;
   /** Replies to one request (`n` times its prompts). Default 128. */
   readonly maxChoices?: number;
   /** Further variables for the chat template, which a request's own replace. */
@@ -60,6 +62,7 @@ const DEFAULTS: ResolvedOptions = {
   maxBodyBytes: 64 * 2 ** 20,
   maxRequests: 512,
   maxRequestsPerClient: Number.POSITIVE_INFINITY,
+  maxStateBytesPerClient: 2 ** 30,
   maxChoices: 128,
   templateVariables: {},
   heartbeatMs: 10_000,

@@ -80,6 +80,29 @@ describe("experts", () => {
   });
 });
 
+describe("layers", () => {
+  it.each([
+    [undefined, 1],
+    ["25%", 2],
+    ["50%", 4],
+    ["100%", 7],
+  ])("give its tokens with %s of them here", async (memory, here) => {
+    const llm = await lean("layers", { memory });
+    expect(llm.info.companion!.layers).toEqual({ here, there: 8 - here });
+    for (const params of [
+      GREEDY,
+      SEEDED,
+      { ...SEEDED, repetitionPenalty: 1.2, logprobs: 2 },
+      { ...GREEDY, format: { kind: "json" } as const },
+    ]) {
+      expect(await eventsOf(llm, params)).toEqual(await eventsOf(host, params));
+    }
+    const { companion } = await llm.stats();
+    expect(companion!.passes!.count).toBeGreaterThan(3 * 11);
+    await llm.dispose();
+  });
+});
+
 it("sends no token of prompt or reply where only experts are elsewhere", async () => {
   const sent: ArrayBuffer[] = [];
   const spying = new ObservedPlatform();

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { WebSocket } from "ws";
 import type { ModelHost } from "../../src/api/model-host.ts";
 import { unpackError } from "../../src/api/port.ts";
+import { FailoverEngine } from "../../src/companion/failover-engine.ts";
 import { decodeFrame, encodeFrame } from "../../src/companion/frames.ts";
 import { Link, type LinkOptions } from "../../src/companion/link.ts";
 import { RemoteEngine } from "../../src/companion/remote-engine.ts";
@@ -58,7 +59,11 @@ afterAll(() => server.close({ timeoutMs: 100 }));
 const open = (more: Partial<LinkOptions> = {}) =>
   Link.open({ url, key: "secret", openSocket: (address) => new WebSocket(address), unpackError, ...more });
 
-async function tokensOf(engine: RemoteEngine, prompt: readonly number[], more: Partial<EngineRequest> = {}) {
+async function tokensOf(
+  engine: Pick<RemoteEngine, "generate">,
+  prompt: readonly number[],
+  more: Partial<EngineRequest> = {},
+) {
   const tokens: number[] = [];
   for await (const event of engine.generate({ prompt, sampling: SAMPLING, ...more })) {
     if (event.kind === "token") tokens.push(event.sampled.token);
@@ -118,8 +123,9 @@ describe("a link", () => {
   it("tells once that a companion is gone for good, or hands over", async () => {
     const proxy = await shapingProxy(url);
     const link = await open({ url: proxy.url, patienceMs: 300 });
-    const heir = { generate, stats: () => new HostingLLM().stats(), dispose() {} };
-    const [bereft, helped] = [new RemoteEngine(link), new RemoteEngine(link, async () => ({ engine: heir }))];
+    const heir = { generate, stats: () => new HostingLLM().stats(), clearCache() {}, dispose() {}, isLost: false };
+    const bereft = new RemoteEngine(link);
+    const helped = new FailoverEngine(new RemoteEngine(link), async () => heir);
     const replies = [tokensOf(bereft, [3]), tokensOf(helped, [3])];
     expect((await helped.stats()).companion?.state).toBe("connected");
     setTimeout(() => void proxy.close(), 20);

@@ -6,6 +6,7 @@ import { PATH } from "../../companion/protocol.ts";
 import { CompanionError } from "../../errors.ts";
 import { isAllowedOrigin } from "../origins.ts";
 import type { Service } from "../service.ts";
+import { LayerStates } from "./layer-states.ts";
 import { type HostSpeed, measureHost } from "./measure-host.ts";
 import { Session } from "./session.ts";
 
@@ -24,10 +25,12 @@ export class CompanionLinks {
   readonly #sockets = new WebSocketServer({ noServer: true, maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false });
   readonly #sessions = new Set<Session>();
   readonly #linksOf = new Map<string, number>();
+  readonly #layers: LayerStates;
   #speed: Promise<HostSpeed> | undefined;
 
   constructor(service: Service) {
     this.#service = service;
+    this.#layers = new LayerStates(service.options.maxStateBytesPerClient);
   }
 
   attach(server: Server): void {
@@ -43,6 +46,7 @@ export class CompanionLinks {
 
   close(): void {
     for (const session of this.#sessions) session.close();
+    this.#layers.dispose();
   }
 
   #accept(socket: WebSocket, request: IncomingMessage): void {
@@ -62,6 +66,7 @@ export class CompanionLinks {
         this.#speed ??= measureHost(host);
         return { host, speed: await this.#speed };
       },
+      layers: this.#layers,
       maxFrameBytes: MAX_FRAME_BYTES,
       log: options.onRefusedLink,
     });

@@ -1,22 +1,34 @@
 import type { ModelHost } from "../../api/model-host.ts";
 import { GREEDY } from "../../engine/runner.ts";
+import type { ExpertHost } from "../../paging/expert-host.ts";
+import type { LayerHost } from "../../runner/layer-host.ts";
 
 export interface HostSpeed {
   readonly tokensPerSecond: number;
   readonly sumMs?: number;
+  /** One row through all layers. */
+  readonly passMs?: number;
 }
 
 const TOKENS = 9;
 const SUMS = 5;
+const PASSES = 5;
 
 /** How fast a model decodes for one client, and how long a sum of one row takes, beside what it does meanwhile. */
-export async function measureHost({ engine, experts }: ModelHost): Promise<HostSpeed> {
+export async function measureHost({ engine, experts, layers }: ModelHost): Promise<HostSpeed> {
   let firstMs = 0;
   for await (const event of engine.generate({ prompt: [0], sampling: { ...GREEDY, maxTokens: TOKENS } })) {
     if (event.kind === "token") firstMs ||= performance.now();
   }
   const tokensPerSecond = (1000 * (TOKENS - 1)) / (performance.now() - firstMs);
-  if (!experts) return { tokensPerSecond };
+  return {
+    tokensPerSecond,
+    sumMs: experts && (await measureSums(experts)),
+    passMs: layers && (await measurePasses(layers)),
+  };
+}
+
+async function measureSums(experts: ExpertHost): Promise<number> {
   const { hidden, topK } = experts.shape;
   const input = {
     x: new Float32Array(hidden).fill(1),
@@ -27,5 +39,21 @@ export async function measureHost({ engine, experts }: ModelHost): Promise<HostS
   await experts.sum(0, input);
   const startMs = performance.now();
   for (let i = 0; i < SUMS; i++) await experts.sum(0, input);
-  return { tokensPerSecond, sumMs: (performance.now() - startMs) / SUMS };
+  return (performance.now() - startMs) / SUMS;
+}
+
+async function measurePasses({ open, count, hidden }: LayerHost): Promise<number> {
+  const sizes = { maxContext: 64, maxBatchTokens: 1, maxSequences: 1, snapshots: 0, cacheTokens: 64 };
+  const layers = await open({ from: 0, to: count, ...sizes });
+  try {
+    const row = new Float32Array(hidden).fill(0.1);
+    const pass = (position: number) =>
+      layers.pass({ kind: "decode", steps: [{ tokens: [0], position, slot: 0, blocks: [0] }], hidden: row });
+    await pass(0);
+    const startMs = performance.now();
+    for (let i = 1; i <= PASSES; i++) await pass(i);
+    return (performance.now() - startMs) / PASSES;
+  } finally {
+    layers.dispose();
+  }
 }

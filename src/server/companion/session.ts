@@ -2,10 +2,13 @@ import type { WebSocket } from "ws";
 import type { ModelHost } from "../../api/model-host.ts";
 import { packError } from "../../api/port.ts";
 import { decodeFrame, encodeFrame, type Frame, floats, type Numbers, words } from "../../companion/frames.ts";
-import { type FromCompanion, VERSION } from "../../companion/protocol.ts";
+import { type FromCompanion, type Gone, VERSION } from "../../companion/protocol.ts";
 import { CompanionError, InvalidRequestError } from "../../errors.ts";
+import type { LayerHost } from "../../runner/layer-host.ts";
 import { HttpError } from "../http-error.ts";
 import type { Service } from "../service.ts";
+import type { LayerStates } from "./layer-states.ts";
+import { malformed } from "./malformed.ts";
 import type { HostSpeed } from "./measure-host.ts";
 import { hello, type Message, message } from "./messages.ts";
 
@@ -19,6 +22,7 @@ export interface SessionUse {
   /** Takes a place for the client, and gives what frees it. Fails with `CompanionError` where there is none. */
   readonly enter: (client: string) => () => void;
   readonly host: () => Promise<{ readonly host: ModelHost; readonly speed: HostSpeed }>;
+  readonly layers: LayerStates;
   readonly maxFrameBytes: number;
   readonly log: (line: string) => void;
 }
@@ -32,6 +36,9 @@ const HELLO_BYTES = 8192;
 
 /** Bytes that a client has not taken yet, before it is told more. */
 const MAX_BUFFERED = 2 ** 20;
+
+/** Codes of a connection that its client ends: by itself, or with its page. */
+const MEANT = [1000, 1001];
 
 /** One client's connection. What it should not have said ends it with one typed error; nothing else notices. */
 export class Session {
@@ -56,9 +63,9 @@ export class Session {
     });
     // A frame that is too large, or not WebSocket at all: ws closes the connection, and tells why here.
     socket.on("error", (error) => this.fail(new CompanionError("malformed", error.message)));
-    socket.on("close", () => {
+    socket.on("close", (code) => {
       clearTimeout(late);
-      this.#end();
+      this.#end(MEANT.includes(code));
     });
   }
 
@@ -133,6 +140,8 @@ export class Session {
     const { host, speed } = await this.#use.host();
     this.#host = host;
     const { fingerprint, info, experts } = host;
+    const { passMs, ...speeds } = speed;
+    const layers = host.layers && passMs !== undefined ? { ...measurable(host.layers), passMs } : undefined;
     this.#send({
       kind: "welcome",
       version: VERSION,
@@ -140,7 +149,8 @@ export class Session {
       label: service.names.first,
       maxContext: info.maxContext,
       experts: experts?.shape,
-      ...speed,
+      layers,
+      ...speeds,
       maxOpen: MAX_OPEN,
       maxFrameBytes,
     });
@@ -149,6 +159,7 @@ export class Session {
   async #answer(request: Exclude<Message, { kind: "abort" }>, payload: Frame["payload"], signal: AbortSignal) {
     const { id } = request;
     const { engine } = this.#host!;
+    const { service, layers, host } = this.#use;
     switch (request.kind) {
       case "ping":
         return this.#send({ kind: "done", id }, payload);
@@ -156,6 +167,14 @@ export class Session {
         return this.#send({ kind: "done", id, value: await engine.stats() });
       case "sum":
         return this.#sum(request, payload);
+      case "open": {
+        service.check();
+        // The model may have been loaded anew since the hello.
+        await layers.open(this.#client!, this, (await host()).host.layers, request);
+        return this.#send({ kind: "done", id });
+      }
+      case "step":
+        return this.#step(request, payload);
       case "generate":
         return this.#generate(request, payload, signal);
     }
@@ -175,6 +194,14 @@ export class Session {
     const sums = await experts.sum(layer, { x, ids, weights: floats(payload.subarray(idsEnd)) });
     await this.#drained();
     this.#send({ kind: "done", id }, sums);
+  }
+
+  async #step(request: Extract<Message, { kind: "step" }>, payload: Frame["payload"]): Promise<void> {
+    const { id } = request;
+    const rows = await this.#use.layers.step(this.#client!, this, request, floats(payload));
+    await this.#drained();
+    if (rows) this.#send({ kind: "done", id }, rows);
+    else this.#send({ kind: "done", id, value: { isGone: true } satisfies Gone });
   }
 
   async #generate(
@@ -251,7 +278,10 @@ export class Session {
     this.#socket.send(encodeFrame(message, ...parts));
   }
 
-  #end(): void {
+  /** Of a link that was closed on purpose nothing is kept. */
+  #end(isMeant = false): void {
+    if (isMeant) this.#use.layers.forget(this);
+    else this.#use.layers.leave(this);
     if (this.#isOver) return;
     this.#isOver = true;
     for (const abort of this.#open.values()) abort.abort();
@@ -268,8 +298,7 @@ function read(data: ArrayBuffer | undefined): Frame {
   }
 }
 
-const malformed = (message: string): CompanionError =>
-  new CompanionError("malformed", `What was sent is not of this protocol: ${message}`);
+const measurable = ({ count, hidden, maxBatchTokens }: LayerHost) => ({ count, hidden, maxBatchTokens });
 
 /** What HTTP would answer, to a client that knows no statuses. */
 function refusal(error: HttpError): CompanionError {

@@ -1,0 +1,139 @@
+import type { Link } from "../companion/link.ts";
+import { NO_SUMS } from "../companion/remote-engine.ts";
+import { RemoteLayers } from "../companion/remote-layers.ts";
+import { CompanionError } from "../errors.ts";
+import type { ModelWeights } from "../models/qwen3-next/weights.ts";
+import type { RunnerOptions } from "../runner/memory-plan.ts";
+import { ModelRunner } from "../runner/model-runner.ts";
+import type { StageMessage, StageResult } from "../stages/messages.ts";
+import { layersWithin, type PageStage, pageStages } from "../stages/page-layers.ts";
+import { Stage } from "../stages/stage.ts";
+import { StagedRunner } from "../stages/staged-runner.ts";
+import type { WeightSource } from "../weights/format.ts";
+import { loadWeight } from "../weights/load.ts";
+import { openDevice } from "./open-device.ts";
+import type { Platform } from "./platform.ts";
+import { storedBytes } from "./stored-bytes.ts";
+import type { LoadOptions, MemoryPlan, ModelInfo } from "./types.ts";
+
+/** What a frame has beside rows. */
+const HEADER_BYTES = 2 ** 17;
+
+export interface StartedLayers {
+  readonly runner: StagedRunner;
+  readonly options: RunnerOptions;
+  readonly adapter: ModelInfo["adapter"];
+  readonly layers: { readonly here: number; readonly there: number };
+}
+
+/**
+ * The first layers and the drawing of tokens on this device, and what lies between at the other end of a link: a chain of
+ * three stages. @throws CompanionError
+ */
+export async function startLayers(
+  platform: Platform,
+  sources: ModelWeights<WeightSource>,
+  given: Omit<RunnerOptions, "kvFormat">,
+  { device: wanted, memory: budget, signal }: LoadOptions,
+  progress: { start(bytes: number): void; report(phase: "weights" | "compile", bytes?: number): void },
+  link: Link,
+): Promise<StartedLayers> {
+  const { device, kvFormat, adapter } = await openDevice(platform, wanted);
+  const runners: ModelRunner[] = [];
+  try {
+    const options = { ...given, kvFormat, maxBatchTokens: batchTokens(given, link) };
+    const all = sources.layers.length;
+    const here = layersWithin(budget, sources, device.profile, options);
+    const stages = pageStages(sources, options, here);
+    progress.start(stages.reduce((sum, stage) => sum + storedBytes(stage.sources), 0));
+    let loaded = 0;
+    const load = async ({ sources, options }: PageStage) => {
+      const before = loaded;
+      const onBytes = (bytes: number) => {
+        loaded = before + bytes;
+        progress.report("weights", loaded);
+      };
+      runners.push(await ModelRunner.load(sources, { ...options, device, onBytes, signal, loadWeight: once }));
+      return runners.at(-1)!;
+    };
+    const once = onlyOnce();
+    const [before, after] = [await load(stages[0]), await load(stages[1])];
+    progress.report("compile");
+
+    const deliver = (result: StageMessage) => {
+      if (device.lost) runner.lose(device.lost);
+      runner.receive(result as StageResult);
+    };
+    const last = new Stage(after, true, deliver);
+    const between = await RemoteLayers.open(
+      link,
+      { from: here, to: all, ...statesOf(options) },
+      (message) => (isResult(message) ? deliver(message) : last.receive(message)),
+      (error) => runner.lose(error),
+    );
+    const first = new Stage(before, false, (message) => between.receive(message));
+    const runner: StagedRunner = new StagedRunner({
+      stages: 3,
+      limits: before.limits,
+      memory: sumPlans(before.memory, after.memory),
+      get companion() {
+        return { state: link.state, ...link.counts, sums: NO_SUMS, passes: { ...between.passes } };
+      },
+      send: (message) => first.receive(message),
+      close: () => {
+        link.close();
+        for (const stage of runners) stage.dispose();
+      },
+    });
+    return { runner, options, adapter, layers: { here, there: all - here } };
+  } catch (error) {
+    for (const stage of runners) stage.dispose();
+    device.dispose();
+    throw error;
+  }
+}
+
+/** Rows of a step: as many as the companion takes at once, in one frame. */
+function batchTokens({ maxBatchTokens }: Omit<RunnerOptions, "kvFormat">, { welcome }: Link): number {
+  if (!welcome.layers)
+    throw new CompanionError("model", 'This companion runs no layers for others. Try mode "requests".');
+  const { maxBatchTokens: most, hidden } = welcome.layers;
+  return Math.min(maxBatchTokens, most, Math.floor((welcome.maxFrameBytes - HEADER_BYTES) / (4 * hidden)));
+}
+
+function statesOf({
+  maxContext,
+  maxBatchTokens,
+  maxSequences = 1,
+  snapshots,
+  cacheTokens = maxContext,
+}: RunnerOptions) {
+  return { maxContext, maxBatchTokens, maxSequences, snapshots, cacheTokens };
+}
+
+const isResult = ({ kind }: StageMessage) => kind === "drawn" || kind === "failed";
+
+/** Where embeddings are tied, both stages have the same. */
+function onlyOnce(): typeof loadWeight {
+  const known = new Map<WeightSource, ReturnType<typeof loadWeight>>();
+  return (source, options) => {
+    const loading = known.get(source) ?? loadWeight(source, options);
+    known.set(source, loading);
+    return loading;
+  };
+}
+
+function sumPlans(a: MemoryPlan, b: MemoryPlan): MemoryPlan {
+  // Scratch is one for both.
+  const scratch = Math.max(a.scratch, b.scratch);
+  const sum = (part: "weights" | "kvCache" | "recurrentState" | "snapshots" | "other") => a[part] + b[part];
+  const plan = {
+    weights: sum("weights"),
+    kvCache: sum("kvCache"),
+    recurrentState: sum("recurrentState"),
+    snapshots: sum("snapshots"),
+    scratch,
+    other: sum("other"),
+  };
+  return { ...plan, total: Object.values(plan).reduce((total, bytes) => total + bytes, 0) };
+}
