@@ -103,7 +103,10 @@ describe("layers", () => {
   });
 });
 
-it("sends no token of prompt or reply where only experts are elsewhere", async () => {
+it.each([
+  ["experts", "sum", ["id", "kind", "layer", "rows"]],
+  ["layers", "step", ["answered", "copies", "id", "kind", "sequences", "state", "turn", "work"]],
+] as const)("sends no token of prompt or reply where only %s are elsewhere", async (mode, kind, fields) => {
   const sent: ArrayBuffer[] = [];
   const spying = new ObservedPlatform();
   const sockets = async () => {
@@ -119,15 +122,22 @@ it("sends no token of prompt or reply where only experts are elsewhere", async (
     };
   };
   Object.defineProperty(spying, "sockets", { value: sockets });
-  const options = { ...OPTIONS, companion: { url, key: "secret", mode: "experts" } } as const;
+  const options = { ...OPTIONS, companion: { url, key: "secret", mode } } as const;
   const llm = await LocalLLM.load(spying, SPROUT, options);
   const ids = await llm.tokenize("A fox met a crow in the old forest by the lake.");
   await llm.generate(ids, GREEDY).finish();
   const frames = sent.map(decodeFrame);
-  expect(new Set(frames.map(({ header }) => header.kind))).toEqual(new Set(["hello", "ping", "sum"]));
-  const sums = frames.filter(({ header }) => header.kind === "sum");
-  expect(Object.keys(sums[0].header).sort()).toEqual(["id", "kind", "layer", "rows"]);
-  const hasPrompt = sums.some(({ payload }) => {
+  const known = ["hello", "open", "ping", kind];
+  expect(frames.filter(({ header }) => !known.includes(header.kind as string))).toEqual([]);
+  const asked = frames.filter(({ header }) => header.kind === kind);
+  expect(asked.length).toBeGreaterThan(11);
+  for (const { header } of asked) expect(Object.keys(header).sort()).toEqual(fields);
+  for (const { sequences = [] } of asked.map(({ header }) => header as { sequences?: object[] })) {
+    for (const one of sequences) {
+      expect(Object.keys(one)).toEqual(["slot", "position", "rows", "keep", "same", "blocks"]);
+    }
+  }
+  const hasPrompt = asked.some(({ payload }) => {
     const numbers = words(payload);
     return numbers.some((_, at) => ids.slice(0, 3).every((id, i) => numbers[at + i] === id));
   });
@@ -139,7 +149,7 @@ describe("a link that breaks", () => {
   /** SLUICE_KILLS=200 takes minutes. */
   const KILLS = Number(process.env.SLUICE_KILLS ?? 30);
 
-  it.each(["requests", "experts"] as const)("costs no token of %s", async (mode) => {
+  it.each(["requests", "experts", "layers"] as const)("costs no token of %s", async (mode) => {
     const proxy = await shapingProxy(url);
     const llm = await lean(mode, { memory: mode === "experts" ? "25%" : undefined }, { url: proxy.url });
     const params = { ...SEEDED, maxTokens: 6 };
@@ -149,7 +159,7 @@ describe("a link that breaks", () => {
     const startMs = performance.now();
     await eventsOf(llm, params);
     const usualMs = performance.now() - startMs;
-    for (let i = 0; i < KILLS / 2; i++) {
+    for (let i = 0; i < KILLS / 3; i++) {
       const timer = setTimeout(() => proxy.kill(), next() * usualMs);
       expect(await eventsOf(llm, params)).toEqual(expected);
       clearTimeout(timer);
@@ -158,7 +168,38 @@ describe("a link that breaks", () => {
     await proxy.close();
   });
 
-  it.each(["requests", "experts"] as const)(
+  it("costs no token of several replies at once, nor does a companion that has forgotten their states", async () => {
+    const start = () => createServer(host, { apiKeys: ["secret"], onRefusedLink: () => {}, rehearse: false });
+    let there = start();
+    const proxy = await shapingProxy(await there.listen({ port: 0 }));
+    const llm = await lean("layers", { maxSequences: 3, cacheTokens: 1024 }, { url: proxy.url });
+    const prompts = ["Once upon a time there was a fox", "The moon", "Why do birds sing in the morning?"];
+    const replies = (of: LocalLLM) =>
+      Promise.all(
+        prompts.map(async (prompt, seed) => (await of.generate(prompt, { ...SEEDED, seed }).finish()).tokenIds),
+      );
+    const expected = await replies(host);
+    expect(await replies(llm)).toEqual(expected);
+    const next = random(9);
+    for (let i = 0; i < KILLS / 6; i++) {
+      const replying = replies(llm);
+      await new Promise((resolve) => setTimeout(resolve, 400 * next()));
+      if (i % 2 === 0) proxy.kill();
+      else {
+        const { port } = new URL(proxy.target);
+        await there.close({ timeoutMs: 0 });
+        there = start();
+        await there.listen({ port: Number(port) });
+      }
+      expect(await replying).toEqual(expected);
+    }
+    expect((await llm.stats()).companion!.reconnects).toBeGreaterThan(2);
+    await llm.dispose();
+    await proxy.close();
+    await there.close({ timeoutMs: 100 });
+  });
+
+  it.each(["requests", "experts", "layers"] as const)(
     "and stays broken leaves the rest of %s to this device, or an error",
     async (mode) => {
       // So long that its end is not on its way already.

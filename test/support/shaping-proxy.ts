@@ -9,6 +9,8 @@ export interface Shape {
 
 export interface ShapingProxy {
   readonly url: string;
+  /** Where it leads. */
+  readonly target: string;
   /** Breaks all connections, as a network does. */
   kill(): void;
   /** Carries nothing any more, without a word. */
@@ -53,6 +55,7 @@ export async function shapingProxy(target: string, { delayMs = 0, bitsPerSecond 
   };
   return {
     url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
+    target,
     kill,
     mute: () => {
       isMuted = true;
