@@ -69,12 +69,15 @@ fn main(
   let q$k = subgroupMatrixLoad<Left, row_major>(&halves, band * M * STRIDE + $ku * K / 8u, STRIDE);
   workgroupBarrier();
 
-  let cached = Cached(tile.sequence, firstHead / GROUP, longest);
+  // Beyond the last key comes that key again: its shares are 0, and what the cache holds there may be no number.
+  let cached = Cached(tile.sequence, firstHead / GROUP, max(longest, 1u) - 1u);
   let key$p = (thread + $pu * WORKGROUP) / PIECES;
   let piece$p = (thread + $pu * WORKGROUP) % PIECES;
   let isBringing$p = key$p < KEYS;
   let at$p = key$p * STRIDE + piece$p;
-  if (isBringing$p) { halves[at$p] = keyPiece(cached, key$p, piece$p); }
+  var here$p = pieceRow(cached, key$p);
+  var next$p = pieceRow(cached, KEYS + key$p);
+  if (isBringing$p) { halves[at$p] = keys[here$p + piece$p]; }
   workgroupBarrier();
 
   let row = thread / PARTS;
@@ -86,8 +89,10 @@ fn main(
   var o$b_$s = Result();
 
   for (var first = 0u; first < longest; first += KEYS) {
-    let v$p = valuePiece(cached, first + key$p, piece$p);
-    let k$p = keyPiece(cached, first + KEYS + key$p, piece$p);
+    let v$p = values[here$p + piece$p];
+    let k$p = keys[next$p + piece$p];
+    here$p = next$p;
+    next$p = pieceRow(cached, first + 2u * KEYS + key$p);
     if (thread == 0u) { hasGrown = 0u; }
 
     var s = Result();
@@ -147,31 +152,24 @@ fn stageQueries(tile: RowTile, firstHead: u32, thread: u32) {
     var high = vec4<f32>();
     if (row / HEADS < tile.count) {
       let head = (tile.first + row / HEADS) * GROUP * KEY_VALUE_HEADS + firstHead + row % HEADS;
-      low = scale * queries[2u * (head * PIECES + i % PIECES)];
-      high = scale * queries[2u * (head * PIECES + i % PIECES) + 1u];
+      // What lies outside f16 becomes its largest value.
+      let limit = vec4<f32>(65504.0);
+      low = clamp(scale * queries[2u * (head * PIECES + i % PIECES)], -limit, limit);
+      high = clamp(scale * queries[2u * (head * PIECES + i % PIECES) + 1u], -limit, limit);
     }
     halves[row * STRIDE + i % PIECES] = pack8(low, high);
   }
 }
 
-// What lies outside f16 becomes its largest value.
 fn pack8(low: vec4<f32>, high: vec4<f32>) -> vec4<u32> {
-  let a = clamp(low, vec4<f32>(-65504.0), vec4<f32>(65504.0));
-  let b = clamp(high, vec4<f32>(-65504.0), vec4<f32>(65504.0));
-  return vec4<u32>(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
+  return vec4<u32>(pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw));
 }
 
-struct Cached { sequence: u32, head: u32, length: u32 }
+struct Cached { sequence: u32, head: u32, last: u32 }
 
-// Beyond the last key are zeros: what the cache holds there may be no number, and 0 times that is none either.
-fn keyPiece(cached: Cached, key: u32, piece: u32) -> vec4<u32> {
-  if (key >= cached.length) { return vec4<u32>(); }
-  return keys[cacheRow(cached.sequence, cached.head, key) * PIECES + piece];
-}
-
-fn valuePiece(cached: Cached, key: u32, piece: u32) -> vec4<u32> {
-  if (key >= cached.length) { return vec4<u32>(); }
-  return values[cacheRow(cached.sequence, cached.head, key) * PIECES + piece];
+// The first piece of a key's row.
+fn pieceRow(cached: Cached, key: u32) -> u32 {
+  return cacheRow(cached.sequence, cached.head, min(key, cached.last)) * PIECES;
 }
 
 // K dimensions of N keys.

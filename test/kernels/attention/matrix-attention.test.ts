@@ -40,13 +40,13 @@ describe.skipIf(!(await hasMatrices()))("attention (prefill) by products of matr
   ])("%s", async (_, c) => {
     const { actual, expected } = await attend(c);
     // Queries, keys, values and shares are rounded to 11 bits.
-    expectClose(actual, expected.data, 2e-3, "attention");
+    expectClose(actual, expected.data, 1e-3, "attention");
   });
 
   test("sums are scaled where scores grow", async () => {
     const sequences = [{ position: 200, count: 80 }];
     const { actual, expected } = await attend({ shape: small, sharpness: 16, sequences });
-    expectClose(actual, expected.data, 2e-2, "attention");
+    expectClose(actual, expected.data, 5e-3, "attention");
   });
 
   test("keys beyond f16", async () => {
