@@ -1,5 +1,4 @@
-// The input as floats: all first fours of its eights, then all second fours.
-var<workgroup> plainX: array<vec4<f32>, COLUMNS / 4u>;
+// Eight weights as they lie in memory, as numbers.
 
 fn fromBf16(w: vec4<u32>) -> mat2x4<f32> {
   let even = bitcast<vec4<f32>>(w << vec4<u32>(16u));

@@ -13,7 +13,6 @@ override LOGITS_STRIDE: u32;
 @group(0) @binding(6) var<storage, read> weight: array<vec4<u32>>;        // [EXPERTS · (gate INNER | up INNER), COLUMNS]
 @group(0) @binding(7) var<storage, read> weightScales: array<u32>;
 
-const NONE = 0xffffffffu;
 const STAGING = WORKGROUP - LANES;
 
 var<workgroup> chosen: array<u32, TOP_K>;
@@ -76,7 +75,7 @@ fn rowStart(expert: u32, first: u32, r: u32) -> u32 {
   return (expert * 2u * INNER + (r % 2u) * INNER + min(first + r / 2u, INNER - 1u)) * BLOCKS;
 }
 
-// The best `count` experts, by one subgroup: the logits' bits, in the order of integers, are in its registers, 0 for what has been taken.
+// The best `count` experts, by one subgroup.
 fn route(lane: u32, count: u32) {
   var keys: array<u32, SHARE>;
   for (var i = 0u; i < SHARE; i++) {
@@ -85,28 +84,12 @@ fn route(lane: u32, count: u32) {
   }
   var top = 0.0;
   for (var k = 0u; k < count; k++) {
-    var best = 0u;
-    for (var i = 0u; i < SHARE; i++) { best = max(best, keys[i]); }
-    best = subgroupMax(best);
-    var lowest = NONE;
-    for (var i = 0u; i < SHARE; i++) { lowest = min(lowest, select(NONE, i * LANES + lane, keys[i] == best)); }
-    lowest = subgroupMin(lowest);
-    for (var i = 0u; i < SHARE; i++) { keys[i] = select(keys[i], 0u, i * LANES + lane == lowest); }
-    let value = valueOf(best);
+    let best = takeBest(&keys, lane);
+    let value = valueOf(best.key);
     if (k == 0u) { top = value; }
     if (lane == 0u) {
-      chosen[k] = min(lowest, EXPERTS - 1u);
+      chosen[k] = min(best.index, EXPERTS - 1u);
       shares[k] = exp(value - top);
     }
   }
 }
-
-// Orders floats as unsigned integers, never 0. What is not a number comes last.
-fn keyOf(logit: f32) -> u32 {
-  let bits = bitcast<u32>(logit);
-  let isFinite = (bits & 0x7f800000u) != 0x7f800000u;
-  let key = select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
-  return select(1u << 23u, max(key, 1u << 23u), isFinite);
-}
-
-fn valueOf(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7fffffffu, (key & 0x80000000u) != 0u)); }

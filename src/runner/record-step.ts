@@ -3,8 +3,9 @@ import { Recorder } from "../gpu/recorder.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
 import { forward, logits, residual } from "../models/qwen3-next/model.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
+import { batchedKernels, MAX_BATCHED_ROWS } from "../ops/gpu/decode/batched.ts";
 import { DecodeOps } from "../ops/gpu/decode/decode-ops.ts";
-import { canFuse } from "../ops/gpu/decode/fused.ts";
+import { canFuse, oneRowKernels } from "../ops/gpu/decode/fused.ts";
 import { GpuOps } from "../ops/gpu/gpu-ops.ts";
 import { batchConstants } from "./batch-buffer.ts";
 import type { RunnerParts } from "./memory-plan.ts";
@@ -42,8 +43,9 @@ export function recordStep(
   const { states, batch: batchBuffer, rope, sampler } = parts;
   const recorder = new Recorder(profile, batchConstants(batchBuffer.limits));
   const context = { recorder, batchBuffer, rope };
-  const isFused = kind === "decode" && rows === 1 && profile.fuseDecode && canFuse(profile);
-  const ops = isFused ? new DecodeOps(context) : new GpuOps(context);
+  const isFused = kind === "decode" && rows <= MAX_BATCHED_ROWS && profile.fuseDecode && canFuse(profile);
+  const kernels = rows === 1 ? oneRowKernels() : batchedKernels();
+  const ops = isFused ? new DecodeOps(context, kernels) : new GpuOps(context);
   const batch = {
     maxTokens: rows,
     maxSequences: sequences,

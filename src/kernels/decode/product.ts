@@ -2,9 +2,10 @@ import floats from "../../../shaders/decode/floats.wgsl?raw";
 import source from "../../../shaders/decode/product.wgsl?raw";
 import packed from "../../../shaders/decode/rows-packed.wgsl?raw";
 import plain from "../../../shaders/decode/rows-plain.wgsl?raw";
+import staged from "../../../shaders/decode/staged-floats.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
-import type { WeightFormat } from "../../weights/format.ts";
+import type { QuantizedFormat, WeightFormat } from "../../weights/format.ts";
 import { digits, isPacked, stagedDigits } from "./digits.ts";
 
 /** One row times up to three matrices. Needs `sizes`, one of `inputs`, and `productParts`. Grid: [workgroups of all parts]. */
@@ -23,28 +24,36 @@ export function productParts(formats: readonly WeightFormat[], hasPlus: boolean)
   const format = formats.find(isPacked);
   return [
     ...(format ? [digits[format], stagedDigits] : []),
-    ...(formats.some((f) => !isPacked(f)) ? [{ name: "floats", source: floats }] : []),
+    ...(formats.some((f) => !isPacked(f)) ? [plainPart.conversions, { name: "staged-floats", source: staged }] : []),
     ...formats.map((f, p) => ({ name: `part-${p}-${f}`, source: rows(f, p) })),
     { name: "store", source: hasPlus ? STORE_PLUS : STORE },
     { name: "main", source: main(formats.length) },
   ];
 }
 
-function rows(format: WeightFormat, part: number): string {
-  const named = (text: string) =>
-    text
-      .replaceAll("$p", `${part}`)
-      .replaceAll("$a", `${6 + 2 * part}`)
-      .replaceAll("$b", `${7 + 2 * part}`);
-  if (isPacked(format)) return named(packed);
-  const weight = `weight${part}`;
-  const isWide = format === "f32";
-  return named(plain)
-    .replaceAll("$vector", isWide ? "vec4<f32>" : "vec4<u32>")
-    .replaceAll("$eight", isWide ? "mat2x4<f32>" : "vec4<u32>")
-    .replaceAll("$load", isWide ? `mat2x4<f32>(${weight}[2u * at], ${weight}[2u * at + 1u])` : `${weight}[at]`)
-    .replaceAll("$convert", { f32: "fromF32", f16: "fromF16", bf16: "fromBf16" }[format]);
-}
+const rows = (format: WeightFormat, part: number): string =>
+  isPacked(format) ? named(packed, part) : plainPart.source(plain, format, part);
+
+/** A part's names and places in a template: $p is its number, $a and $b are bindings. */
+export const named = (text: string, part: number): string =>
+  text
+    .replaceAll("$p", `${part}`)
+    .replaceAll("$a", `${6 + 2 * part}`)
+    .replaceAll("$b", `${7 + 2 * part}`);
+
+/** Parts whose weights are floats: how a template reads them. */
+export const plainPart = {
+  conversions: { name: "floats", source: floats },
+  source(template: string, format: Exclude<WeightFormat, QuantizedFormat>, part: number): string {
+    const weight = `weight${part}`;
+    const isWide = format === "f32";
+    return named(template, part)
+      .replaceAll("$vector", isWide ? "vec4<f32>" : "vec4<u32>")
+      .replaceAll("$eight", isWide ? "mat2x4<f32>" : "vec4<u32>")
+      .replaceAll("$load", isWide ? `mat2x4<f32>(${weight}[2u * at], ${weight}[2u * at + 1u])` : `${weight}[at]`)
+      .replaceAll("$convert", { f32: "fromF32", f16: "fromF16", bf16: "fromBf16" }[format]);
+  },
+};
 
 const STORE = "fn store(row: u32, value: f32) { y[row] = value; }";
 

@@ -13,31 +13,25 @@ import type {
 import type { GpuContext, GpuRouting } from "../gpu-ops.ts";
 import { GpuOps } from "../gpu-ops.ts";
 import type { GpuKVCache, GpuRecurrentState } from "../state.ts";
-import {
-  canConvDelta,
-  canMixExperts,
-  canProduct,
-  convGatedDelta,
-  type Input,
-  product,
-  routedExperts,
-} from "./fused.ts";
+import { canConvDelta, convGatedDelta, type DecodeKernels, type Input, oneRowKernels } from "./fused.ts";
 import { Lazy } from "./lazy.ts";
 
 type Value = GpuTensor | Lazy;
 
 /**
- * `Ops` for one token on a GPU that waits longer for a dispatch than for its work. Ops answer with formulas; where the
+ * `Ops` for one token of each sequence on a GPU that waits longer for a dispatch than for its work. Ops answer with formulas; where the
  * residual stream goes on, the formulas below it are recorded, as many as possible in one kernel: a norm or a gate
  * with the products of its result, products of the same input with each other, the convolution with the delta rule, a
  * sparse layer in three. What has no kernel of that kind is recorded as `GpuOps` does.
  */
 export class DecodeOps implements Ops {
   readonly #gpu: GpuContext;
+  readonly #kernels: DecodeKernels;
   readonly #plain: GpuOps;
 
-  constructor(gpu: GpuContext) {
+  constructor(gpu: GpuContext, kernels = oneRowKernels()) {
     this.#gpu = gpu;
+    this.#kernels = kernels;
     this.#plain = new GpuOps(gpu);
   }
 
@@ -145,12 +139,12 @@ export class DecodeOps implements Ops {
     let parts = [y];
     if (!plus && x instanceof Lazy) {
       const open = x.products.filter((other) => !other.isRecorded && !formula(other, "linear")!.plus);
-      if (canProduct(input, weights(open), profile)) parts = open;
+      if (this.#kernels.canProduct(input, weights(open), profile)) parts = open;
     }
-    if (!canProduct(input, weights(parts), profile)) {
+    if (!this.#kernels.canProduct(input, weights(parts), profile)) {
       return this.#plain.linear(this.tensor(x), weight, { plus: plus && this.tensor(plus) });
     }
-    const tensors = product(this.#gpu, input, weights(parts), plus && this.tensor(plus));
+    const tensors = this.#kernels.product(this.#gpu, input, weights(parts), plus && this.tensor(plus));
     for (const [i, part] of parts.entries()) part.record(tensors[i]);
     return y.tensor;
   }
@@ -168,7 +162,7 @@ export class DecodeOps implements Ops {
           gate: this.tensor(formula.gate),
           norm,
         } as const;
-        if (canProduct(input, [], profile)) return input;
+        if (this.#kernels.canProduct(input, [], profile)) return input;
       }
     }
     return { kind: "plain", x: this.tensor(x) };
@@ -194,13 +188,13 @@ export class DecodeOps implements Ops {
     };
     const input = { kind: "rmsNorm", x: layer.x, norm: norm.norm } as const;
     const isWhole =
-      canProduct(
+      this.#kernels.canProduct(
         input,
         siblings.map((s) => s!.weight),
         profile,
-      ) && canMixExperts(layer, profile);
+      ) && this.#kernels.canMixExperts(layer, profile);
     if (!isWhole || [logits, gateUp, parts.gate].some((part) => (part as Lazy).isRecorded)) return undefined;
-    return routedExperts(this.#gpu, {
+    return this.#kernels.routedExperts(this.#gpu, {
       ...layer,
       logits: this.tensor(logits),
       sharedGateUp: this.tensor(gateUp),

@@ -27,13 +27,22 @@ export type Input =
   | { readonly kind: "rmsNorm"; readonly x: GpuTensor; readonly norm: Norm<GpuWeight> }
   | { readonly kind: "gatedRmsNorm"; readonly x: GpuTensor; readonly gate: GpuTensor; readonly norm: Norm<GpuWeight> };
 
+/** The kernels that take several ops at once, for so many rows as a step has. */
+export interface DecodeKernels {
+  /** Whether these weights can share a dispatch with `input`. */
+  canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean;
+  /** input · Wᵀ (+ plus) for each weight: views of one tensor. */
+  product(gpu: GpuContext, input: Input, weights: readonly GpuWeight[], plus?: GpuTensor): GpuTensor[];
+  canMixExperts(layer: Pick<ExpertParts, "x" | "experts" | "sharedDown" | "residual">, profile: DeviceProfile): boolean;
+  /** Routing, experts, shared expert, mix and residual: [rows, H]. */
+  routedExperts(gpu: GpuContext, parts: ExpertParts): GpuTensor;
+}
+
+/** Kernels of a step of one row. */
+export const oneRowKernels = (): DecodeKernels => ({ canProduct, product, canMixExperts, routedExperts });
+
 /** input · Wᵀ (+ plus) of one row for each weight, in one dispatch. */
-export function product(
-  { recorder }: GpuContext,
-  input: Input,
-  weights: readonly GpuWeight[],
-  plus?: GpuTensor,
-): GpuTensor[] {
+function product({ recorder }: GpuContext, input: Input, weights: readonly GpuWeight[], plus?: GpuTensor): GpuTensor[] {
   const { x } = input;
   const lanes = recorder.profile.subgroupMaxSize;
   const blocks = x.columns / 32;
@@ -105,25 +114,26 @@ const GATE_UP = { teams: 16, pairs: 1 };
 const DOWN = { teams: 16, rowsPerTeam: 1 };
 const DELTA_TEAMS = 2;
 
-/** Whether these weights can share a dispatch with `input`. */
-export function canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean {
-  const { x } = input;
+function canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean {
   const packed = new Set(weights.map((w) => w.format).filter(isPacked));
-  const bytes = x.columns * 4 * 2;
-  const isHeadFit =
-    input.kind !== "gatedRmsNorm" ||
-    (isPowerOfTwo(input.norm.weight.columns / 8) &&
-      input.norm.weight.columns >= 32 &&
-      input.norm.weight.columns / 8 <= profile.subgroupMaxSize &&
-      input.gate.offset % 4 === 0);
   return (
-    x.rows === 1 &&
-    x.offset % 4 === 0 &&
-    x.columns % 32 === 0 &&
+    input.x.rows === 1 &&
     weights.length <= MAX_PARTS &&
     packed.size <= 1 &&
-    bytes <= profile.maxWorkgroupBytes - 1024 &&
-    isHeadFit
+    input.x.columns * 4 * 2 <= profile.maxWorkgroupBytes - 1024 &&
+    fitsInput(input, profile)
+  );
+}
+
+/** Whether threads of a subgroup can make digits of an input, and its norm on the way. */
+export function fitsInput(input: Input, profile: DeviceProfile): boolean {
+  const isAligned = ({ offset, stride, rows }: GpuTensor) => offset % 4 === 0 && (rows === 1 || stride % 4 === 0);
+  const isHeadFit = (headDim: number) =>
+    isPowerOfTwo(headDim / 8) && headDim >= 32 && headDim / 8 <= profile.subgroupMaxSize;
+  return (
+    isAligned(input.x) &&
+    input.x.columns % 32 === 0 &&
+    (input.kind !== "gatedRmsNorm" || (isHeadFit(input.norm.weight.columns) && isAligned(input.gate)))
   );
 }
 
@@ -199,7 +209,7 @@ export interface ExpertParts {
   readonly residual: GpuTensor;
 }
 
-export function canMixExperts(
+function canMixExperts(
   {
     x,
     experts: { gateUp, down, topK, paging },
@@ -224,7 +234,7 @@ export function canMixExperts(
 }
 
 /** Routing, experts, shared expert, mix and residual of one token: [1, H]. */
-export function routedExperts(gpu: GpuContext, parts: ExpertParts): GpuTensor {
+function routedExperts(gpu: GpuContext, parts: ExpertParts): GpuTensor {
   const { recorder, batchBuffer } = gpu;
   const { x, norm, experts, logits, sharedGateUp, sharedGate, sharedDown, residual } = parts;
   const { gateUp, down, topK, paging } = experts;

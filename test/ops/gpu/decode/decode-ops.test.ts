@@ -44,8 +44,8 @@ const CASES = [
   { name: "value heads narrower than a block", json: TINY, quantization: "q4", limit: 5e-4 },
 ] satisfies Case[];
 
-/** Logits of some decoded tokens after a prompt. */
-async function decode({ json, quantization, stored }: Case, profile: Partial<DeviceProfile>) {
+/** Logits of some decoded tokens after a prompt, of the first of `rows` sequences with prompts of their own. */
+async function decode({ json, quantization, stored }: Case, profile: Partial<DeviceProfile>, rows = 1) {
   const device = await Device.open(await openGpu({ adapter: testAdapterName }));
   Object.assign(device.profile, profile);
   const { config, sources: made } = syntheticModel(json);
@@ -57,20 +57,43 @@ async function decode({ json, quantization, stored }: Case, profile: Partial<Dev
     config,
     quantization,
     kvFormat: "f32",
-    maxContext: 256,
+    maxContext: 64,
+    maxSequences: rows,
+    cacheTokens: 64 * rows,
     maxBatchTokens: 64,
     snapshots: 1,
     usableVocabulary: config.vocabularySize,
     loadWeight: synthesizeWeight,
   });
-  const options = { slot: 0, blocks: allBlocks(runner), logits: true };
-  runner.setSampling(0, GREEDY, []);
-  const [first] = await runner.prefill([{ ...options, tokens: [5, 17, 3, 80, 9], position: 0, sample: true }]);
-  const logits = [first!.logits!];
-  for (let i = 0; i < 9; i++) logits.push((await runner.decode([{ ...options, position: 5 + i }]))[0]!.logits!);
+  const sequences = Array.from({ length: rows }, (_, slot) => ({ slot, blocks: [slot], logits: true }));
+  const drawn = [];
+  for (const sequence of sequences) {
+    const { slot } = sequence;
+    runner.setSampling(slot, GREEDY, []);
+    drawn.push(
+      (await runner.prefill([{ ...sequence, tokens: [5 + slot, 17, 3, 80 - slot, 9], position: 0, sample: true }]))[0]!,
+    );
+  }
+  const logits = [drawn[0].logits!];
+  for (let i = 0; i < 9; i++) {
+    const position = 5 + i;
+    const step = await runner.decode(
+      sequences.map((s, r) => ({ ...s, position, token: i === 0 ? drawn[r].token : undefined })),
+    );
+    logits.push(step[0]!.logits!);
+  }
   const kernels = runner.decodeKernels;
+  const isFusible = canFuse(device.profile);
   runner.dispose();
-  return { logits, kernels };
+  return { logits, kernels, isFusible };
+}
+
+function expectAlike(actual: readonly Float32Array[], expected: readonly Float32Array[], limit: number): void {
+  expected.forEach((logits, step) => {
+    const size = Math.hypot(...logits) || 1;
+    const error = Math.hypot(...logits.map((value, i) => value - actual[step][i])) / size;
+    expect(error, `step ${step}`).toBeLessThan(limit);
+  });
 }
 
 describe("one token by fused kernels", () => {
@@ -86,11 +109,11 @@ describe("one token by fused kernels", () => {
     const plain = await decode(shape, { fuseDecode: false });
     const fused = await decode(shape, { fuseDecode: true });
     expect(fused.kernels.length).toBeLessThan(plain.kernels.length);
-    plain.logits.forEach((expected, step) => {
-      const size = Math.hypot(...expected) || 1;
-      const error = Math.hypot(...expected.map((value, i) => value - fused.logits[step][i])) / size;
-      expect(error, `step ${step}`).toBeLessThan(shape.limit);
-    });
+    expectAlike(fused.logits, plain.logits, shape.limit);
+    const amongFour = await decode(shape, { fuseDecode: true }, 4);
+    expectAlike(amongFour.logits, plain.logits, shape.limit);
+    const amongNine = await decode(shape, { fuseDecode: true }, 9);
+    expect(amongNine.logits, "the same to the last bit in other company").toEqual(amongFour.logits);
   });
 
   test("has six dispatches for a gated delta layer and eight for an attention layer", async ({ skip }) => {

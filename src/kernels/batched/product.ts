@@ -1,0 +1,70 @@
+import digitRows from "../../../shaders/batched/digit-rows.wgsl?raw";
+import packed from "../../../shaders/batched/rows-packed.wgsl?raw";
+import plain from "../../../shaders/batched/rows-plain.wgsl?raw";
+import { defineKernel } from "../../gpu/kernel.ts";
+import type { Fragment } from "../../gpu/shader.ts";
+import type { WeightFormat } from "../../weights/format.ts";
+import { digits, isPacked } from "../decode/digits.ts";
+import { named, plainPart } from "../decode/product.ts";
+import { batchFragment } from "../lib/batch.ts";
+import { type Tile, times } from "./times.ts";
+
+/** Some rows times up to three matrices. Needs `sizes`, `laneSum` and `batchedParts`. Grid: [workgroups of all parts, ⌈rows / CHUNK⌉]. */
+export const batchedProduct = defineKernel({
+  name: "batched-product",
+  source: "@group(0) @binding(1) var<storage, read_write> y: array<f32>;  // [rows, rows of all parts]",
+  uses: [batchFragment],
+  buffers: ["y", "batch"],
+  constants: [],
+});
+
+/** Rows of digits as an input. */
+export const digitInput: Fragment = { name: "digit-rows", source: digitRows };
+
+/** The parts of a product by their formats: bound as weight0, weight1, …; constants ROWS0, START0, GROUPS0, … */
+export function batchedParts(formats: readonly WeightFormat[], tile: Tile, hasPlus: boolean): Fragment[] {
+  const format = formats.find(isPacked);
+  return [
+    ...(format ? [digits[format], digitInput] : []),
+    ...(formats.some((f) => !isPacked(f)) ? [plainPart.conversions, FLOATS] : []),
+    ...formats.map((f, p) => ({
+      name: `batched-part-${p}-${f}`,
+      source: isPacked(f) ? times(named(packed, p), tile) : plainPart.source(plain, f, p),
+    })),
+    { name: "batched-store", source: hasPlus ? STORE_PLUS : STORE },
+    { name: "batched-main", source: main(formats.length) },
+  ];
+}
+
+const FLOATS: Fragment = {
+  name: "float-rows",
+  source: `
+override COLUMNS: u32;
+@group(0) @binding(2) var<storage, read> floats: array<vec4<f32>>;  // [row][first fours of all eights, then second]`,
+};
+
+const STORE = `
+override Y_STRIDE: u32;
+fn store(row: u32, column: u32, value: f32) { y[row * Y_STRIDE + column] = value; }`;
+
+const STORE_PLUS = `
+override Y_STRIDE: u32;
+override PLUS_OFFSET: u32;
+override PLUS_STRIDE: u32;
+@group(0) @binding(3) var<storage, read> plus: array<f32>;
+fn store(row: u32, column: u32, value: f32) { y[row * Y_STRIDE + column] = value + plus[PLUS_OFFSET + row * PLUS_STRIDE + column]; }`;
+
+function main(parts: number): string {
+  const all = Array.from({ length: parts }, (_, p) => p);
+  const start = (p: number) => ["group.x", ...all.slice(0, p).map((q) => `GROUPS${q}`)].join(" - ");
+  const end = (p: number) => all.slice(0, p + 1).map((q) => `GROUPS${q}`);
+  return `
+${all.map((p) => `override GROUPS${p}: u32;`).join("\n")}
+@compute @workgroup_size(WORKGROUP)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let begin = group.y * CHUNK;
+  let end = min(begin + CHUNK, tokenCount());
+  if (begin >= end) { return; }
+${all.map((p) => `  if (group.x < ${end(p).join(" + ")}) { part${p}(${start(p)}, thread, begin, end); return; }`).join("\n")}
+}`;
+}

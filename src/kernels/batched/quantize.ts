@@ -1,0 +1,19 @@
+import keepFloats from "../../../shaders/batched/keep-floats.wgsl?raw";
+import source from "../../../shaders/batched/quantize.wgsl?raw";
+import { defineKernel } from "../../gpu/kernel.ts";
+import type { Fragment } from "../../gpu/shader.ts";
+import { batchFragment } from "../lib/batch.ts";
+
+/** Rows as digits, and `keeping` says whether as floats too. Needs `sizes`, one of `inputs`, one of `digits`. Grid: [rows]. */
+export const quantizeRows = defineKernel({
+  name: "batched-quantize",
+  source,
+  uses: [batchFragment],
+  buffers: ["x", "digits", "digitScales", "batch"],
+  constants: ["COLUMNS"],
+});
+
+export const keeping = {
+  floats: { name: "keep-floats", source: keepFloats },
+  nothing: { name: "keep-nothing", source: "fn keepFloats(index: u32, x: mat2x4<f32>) {}" },
+} as const satisfies Record<string, Fragment>;

@@ -1,0 +1,363 @@
+import { invariant } from "../../../errors.ts";
+import type { DeviceProfile } from "../../../gpu/profile.ts";
+import type { GpuTensor, GpuWeight, Scratch } from "../../../gpu/resources.ts";
+import {
+  batchedDown,
+  batchedDownRows,
+  batchedGateUp,
+  batchedMix,
+  batchedRoute,
+  gateUpRows,
+} from "../../../kernels/batched/experts.ts";
+import { batchedParts, batchedProduct } from "../../../kernels/batched/product.ts";
+import { keeping, quantizeRows } from "../../../kernels/batched/quantize.ts";
+import { laneSum } from "../../../kernels/batched/team-sum.ts";
+import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
+import { inputs } from "../../../kernels/decode/inputs.ts";
+import { MAX_PARTS } from "../../../kernels/decode/product.ts";
+import { sizes } from "../../../kernels/decode/sizes.ts";
+import type { GpuContext } from "../gpu-ops.ts";
+import { type DecodeKernels, type ExpertParts, fitsInput, type Input } from "./fused.ts";
+
+/** Rows of a decode step that these kernels take. */
+export const MAX_BATCHED_ROWS = 64;
+
+/**
+ * Kernels of a decode step of several rows. Each input is made into digits once, in a dispatch of its own, and every weight
+ * is read once for all rows: a team of threads keeps a few rows of W in registers and takes the input's rows one after the
+ * other. So what a row comes to does not depend on how many there are.
+ */
+export function batchedKernels(): DecodeKernels {
+  const staged = new Map<Scratch, Staged>();
+  const stage = (gpu: GpuContext, input: Input, wanted: Pick<Staged, "isWide" | "hasFloats">): Staged => {
+    const known = staged.get(input.x.scratch);
+    const isKnown =
+      known &&
+      known.factor === factorOf(input) &&
+      known.offset === input.x.offset &&
+      known.isWide === wanted.isWide &&
+      (known.hasFloats || !wanted.hasFloats);
+    const result = isKnown ? known : quantize(gpu, input, wanted);
+    staged.set(input.x.scratch, result);
+    return result;
+  };
+  return {
+    canProduct,
+    product: (gpu, input, weights, plus) => {
+      const wide = weights.some((w) => w.format === "q8");
+      const hasFloats = weights.some((w) => !isPacked(w.format));
+      return product(gpu, stage(gpu, input, { isWide: wide, hasFloats }), weights, plus);
+    },
+    canMixExperts,
+    routedExperts: (gpu, parts) => {
+      const input = { kind: "rmsNorm", x: parts.x, norm: parts.norm } as const;
+      return routedExperts(gpu, parts, stage(gpu, input, { isWide: false, hasFloats: false }));
+    },
+  };
+}
+
+/** A product's input: its rows as digits, and perhaps as floats. */
+interface Staged {
+  readonly rows: number;
+  readonly columns: number;
+  readonly digits: GpuTensor;
+  readonly digitScales: GpuTensor;
+  readonly floats: GpuTensor | undefined;
+  readonly hasFloats: boolean;
+  /** In the order of weights of 8 bits. */
+  readonly isWide: boolean;
+  readonly factor: GpuWeight | undefined;
+  readonly offset: number;
+}
+
+const factorOf = (input: Input) => (input.kind === "plain" ? undefined : input.norm.weight);
+
+function quantize(
+  { recorder, batchBuffer }: GpuContext,
+  input: Input,
+  { isWide, hasFloats }: Pick<Staged, "isWide" | "hasFloats">,
+): Staged {
+  const { x } = input;
+  const { rows, columns } = x;
+  const { subgroupMaxSize: lanes, maxInvocations } = recorder.profile;
+  const workgroup = lanes * Math.floor(Math.min(maxInvocations, 1024, columns / 8 + lanes - 1) / lanes);
+  const values = recorder.tensor("digits", rows, columns / 2);
+  const digitScales = recorder.tensor("digit scales", rows, columns / 16);
+  const floats = hasFloats ? recorder.tensor("floats", rows, columns) : undefined;
+  quantizeRows(recorder, {
+    uses: [
+      sizes({
+        lanes,
+        teams: workgroup / lanes,
+        workgroup,
+        rounds: Math.ceil(columns / 8 / workgroup),
+        blocks: columns / 32,
+      }),
+      inputs[input.kind],
+      digits[isWide ? "q8" : "q4"],
+      floats ? keeping.floats : keeping.nothing,
+    ],
+    buffers: {
+      x,
+      digits: values,
+      digitScales,
+      batch: batchBuffer,
+      ...(floats && { floats }),
+      ...(input.kind !== "plain" && { factor: input.norm.weight }),
+      ...(input.kind === "gatedRmsNorm" && { gate: input.gate }),
+    },
+    constants: {
+      COLUMNS: columns,
+      ...(input.kind !== "plain" && { EPS: input.norm.eps }),
+      ...(input.kind === "gatedRmsNorm" && { HEAD_DIM: input.norm.weight.columns }),
+    },
+    grid: [rows],
+  });
+  return {
+    rows,
+    columns,
+    digits: values,
+    digitScales,
+    floats,
+    hasFloats,
+    isWide,
+    factor: factorOf(input),
+    offset: x.offset,
+  };
+}
+
+function canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean {
+  const packed = new Set(weights.map((w) => w.format).filter(isPacked));
+  const buffers = weights.reduce((sum, w) => sum + (isPacked(w.format) ? 2 : 1), 5);
+  return (
+    input.x.rows <= MAX_BATCHED_ROWS &&
+    (weights.length === 0 || packed.size === 1) &&
+    weights.length <= MAX_PARTS &&
+    buffers <= profile.maxBuffers &&
+    fitsInput(input, profile)
+  );
+}
+
+/** input · Wᵀ (+ plus) of some rows for each weight, in one dispatch. */
+function product(
+  { recorder, batchBuffer }: GpuContext,
+  { rows, columns, digits: values, digitScales, floats }: Staged,
+  weights: readonly GpuWeight[],
+  plus?: GpuTensor,
+): GpuTensor[] {
+  const { profile } = recorder;
+  const subgroup = profile.subgroupMaxSize;
+  const blockWords = weights.some((w) => w.format === "q8") ? 2 : 1;
+  const { lanes, tile } = teamShape(columns, blockWords, profile);
+  const teams = WORKGROUP / lanes;
+  const total = weights.reduce((sum, w) => sum + w.rows, 0);
+  const y = recorder.tensor(weights[0].label, rows, total);
+  const constants: Record<string, number> = {};
+  let groups = 0;
+  let start = 0;
+  weights.forEach((w, p) => {
+    constants[`ROWS${p}`] = w.rows;
+    constants[`START${p}`] = start;
+    constants[`GROUPS${p}`] = Math.ceil(w.rows / (isPacked(w.format) ? teams * tile.rows : WORKGROUP / subgroup));
+    start += w.rows;
+    groups += constants[`GROUPS${p}`];
+  });
+  // Few rows of W leave much of a GPU idle, unless they are read for several parts of the input.
+  const shares = Math.ceil(MIN_SUBGROUPS / ((groups * WORKGROUP) / subgroup));
+  const chunk = Math.min(rows, Math.max(4, Math.ceil(rows / shares)));
+  batchedProduct(recorder, {
+    uses: [
+      sizes({
+        lanes,
+        teams,
+        workgroup: WORKGROUP,
+        subgroup,
+        blocks: columns / 32,
+        rowsPerTeam: tile.rows,
+        plainSteps: Math.ceil(columns / 8 / subgroup),
+        chunk,
+      }),
+      laneSum(lanes, subgroup),
+      ...batchedParts(
+        weights.map((w) => w.format),
+        tile,
+        plus !== undefined,
+      ),
+    ],
+    buffers: {
+      y,
+      batch: batchBuffer,
+      digits: values,
+      digitScales,
+      ...(floats && { floats }),
+      ...(plus && { plus }),
+      ...Object.fromEntries(weights.map((w, p) => [`weight${p}`, w])),
+    } as { y: GpuTensor; batch: typeof batchBuffer },
+    constants: { ...constants, ...(weights.some((w) => !isPacked(w.format)) && { COLUMNS: columns }) } as object,
+    grid: [groups, Math.ceil(rows / chunk)],
+  });
+  let from = 0;
+  return weights.map((w) => {
+    const view = { ...y, columns: w.rows, offset: from };
+    from += w.rows;
+    return view;
+  });
+}
+
+/** Threads of a workgroup of products: nothing is shared in it. */
+const WORKGROUP = 128;
+
+/** Enough to keep a large GPU busy. */
+const MIN_SUBGROUPS = 1500;
+
+/** Rows of a tile of pairs of one expert, whose weights are read once for each. */
+const EXPERT_TILE = 8;
+
+/** Threads that share a row of W, and what each of them holds: about 16 vectors of weights. */
+function teamShape(columns: number, blockWords: number, { subgroupMaxSize }: DeviceProfile) {
+  const blocks = columns / 32;
+  const wanted = 2 ** Math.ceil(Math.log2((blocks * blockWords) / 4));
+  const lanes = Math.min(subgroupMaxSize, Math.max(4, wanted));
+  const steps = Math.ceil(blocks / lanes);
+  const rows = Math.min(4, Math.max(1, 2 ** Math.floor(Math.log2(16 / (steps * blockWords)))));
+  return { lanes, tile: { rows, steps, tokens: 2 } };
+}
+
+/** Threads of a workgroup that takes 32 places of the first half, gate and up. */
+function gateUpShape(columns: number, profile: DeviceProfile) {
+  const { lanes, tile } = teamShape(columns, 1, profile);
+  const rows = Math.max(2, tile.rows);
+  return { lanes, tile: { ...tile, rows }, workgroup: (lanes * 64) / rows };
+}
+
+function canMixExperts(
+  {
+    x,
+    experts: { gateUp, down, topK, experts, paging },
+    sharedDown,
+  }: Pick<ExpertParts, "x" | "experts" | "sharedDown">,
+  profile: DeviceProfile,
+): boolean {
+  const { workgroup } = gateUpShape(x.columns, profile);
+  const lanes = profile.subgroupMaxSize;
+  return (
+    !paging &&
+    x.rows <= MAX_BATCHED_ROWS &&
+    isNibbles(gateUp.format) &&
+    down.format === gateUp.format &&
+    sharedDown.format === down.format &&
+    sharedDown.columns === down.columns &&
+    down.columns % 32 === 0 &&
+    workgroup <= profile.maxInvocations &&
+    workgroup % lanes === 0 &&
+    (x.rows * topK + 2 * experts + topK * MAX_BATCHED_ROWS + 2) * 4 <= profile.maxWorkgroupBytes
+  );
+}
+
+/** Routing, experts, shared expert, mix and residual of some rows: [rows, H]. */
+function routedExperts(
+  gpu: GpuContext,
+  { experts, logits, sharedGateUp, sharedGate, sharedDown, residual }: ExpertParts,
+  { rows, columns, digits: values, digitScales }: Staged,
+): GpuTensor {
+  const { recorder, batchBuffer: batch } = gpu;
+  const { profile } = recorder;
+  const { gateUp, down, topK } = experts;
+  const subgroup = profile.subgroupMaxSize;
+  const inner = down.columns;
+  const format = gateUp.format;
+  invariant(isPacked(format), `${gateUp.label} is ${format}, not packed`);
+  invariant(sharedGateUp.scratch === sharedGate.scratch, "the shared expert's parts lie apart");
+  const pairCount = rows * topK;
+  const tileCount = Math.min(pairCount, experts.experts + Math.floor(pairCount / EXPERT_TILE));
+  const common = { topK, rows, tile: EXPERT_TILE, tiles: tileCount };
+
+  const ids = recorder.tensor("expert ids", rows, topK);
+  const weights = recorder.tensor("expert weights", rows, topK);
+  const pairs = recorder.tensor("expert pairs", 1, pairCount);
+  const tiles = recorder.tensor("expert tiles", tileCount, 4);
+  const routers = Math.min(rows, Math.floor(profile.maxInvocations / subgroup));
+  const routing = {
+    lanes: subgroup,
+    teams: routers,
+    workgroup: routers * subgroup,
+    share: Math.ceil(experts.experts / subgroup),
+  };
+  batchedRoute(recorder, {
+    uses: [sizes({ ...common, ...routing })],
+    buffers: { logits, ids, weights, pairs, tiles, batch },
+    constants: { EXPERTS: experts.experts },
+    grid: [1],
+  });
+
+  const first = gateUpShape(columns, profile);
+  const hidden = recorder.tensor("expert hidden", rows * (topK + 1), inner / 2);
+  const hiddenScales = recorder.tensor("expert hidden scales", rows * (topK + 1), inner / 16);
+  batchedGateUp(recorder, {
+    uses: [
+      sizes({
+        ...common,
+        lanes: first.lanes,
+        workgroup: first.workgroup,
+        blocks: columns / 32,
+        rowsPerTeam: first.tile.rows,
+      }),
+      digits[format],
+      laneSum(first.lanes, subgroup),
+      gateUpRows(first.tile),
+    ],
+    buffers: {
+      digits: values,
+      digitScales,
+      pairs,
+      tiles,
+      siblings: { ...sharedGateUp, offset: 0 },
+      weight: gateUp,
+      hidden,
+      hiddenScales,
+      batch,
+    },
+    constants: { INNER: inner, SHARED_AT: sharedGateUp.offset },
+    grid: [inner / 32, tileCount + 1],
+  });
+
+  const second = teamShape(inner, 1, profile);
+  const teams = WORKGROUP / second.lanes;
+  const parts = recorder.tensor("expert parts", rows * (topK + 1), columns);
+  batchedDown(recorder, {
+    uses: [
+      sizes({
+        ...common,
+        lanes: second.lanes,
+        teams,
+        workgroup: WORKGROUP,
+        blocks: inner / 32,
+        rowsPerTeam: second.tile.rows,
+      }),
+      digits[format],
+      laneSum(second.lanes, subgroup),
+      batchedDownRows(second.tile),
+    ],
+    buffers: {
+      digits: hidden,
+      digitScales: hiddenScales,
+      pairs,
+      tiles,
+      y: parts,
+      weight: down,
+      sharedWeight: sharedDown,
+      batch,
+    },
+    constants: { COLUMNS: columns },
+    grid: [Math.ceil(columns / (teams * second.tile.rows)), tileCount + Math.ceil(rows / EXPERT_TILE)],
+  });
+
+  const y = recorder.tensor("mix-experts", rows, columns);
+  batchedMix(recorder, {
+    uses: [sizes({ ...common, workgroup: WORKGROUP })],
+    buffers: { parts, weights, gate: sharedGate, residual, y, batch },
+    constants: { COLUMNS: columns },
+    grid: [Math.ceil(columns / WORKGROUP), rows],
+  });
+  return y;
+}
