@@ -35,6 +35,9 @@ fn runningSum(value: vec3<u32>, lane: u32) -> vec3<u32> {
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
   let expert = group.x;
+  // A server may leave workgroup memory as it was (`--fast`).
+  for (var e = lane; e < EXPERTS; e += WORKGROUP) { atomicStore(&counts[e], 0u); }
+  workgroupBarrier();
   let total = tokenCount() * TOP_K;
   // Each thread owns a run of pairs.
   let run = (total + WORKGROUP - 1u) / WORKGROUP;
