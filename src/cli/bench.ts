@@ -133,7 +133,7 @@ async function measure(
     // Nothing is freed while a model is loaded, so what is allocated in the end is the most that ever was.
     memory: { ...runner.memory, ...(device && { allocated: device.allocatedBytes }) },
     experts,
-    ...(profile && device && { profile: await profileSteps(runner, prompt[0]) }),
+    ...(profile && device && { profile: await profileSteps(runner, prompt[0], batch) }),
   };
 }
 

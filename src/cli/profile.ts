@@ -1,4 +1,4 @@
-import { allBlocks } from "../engine/runner.ts";
+import { allBlocks, GREEDY } from "../engine/runner.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
 import { variedTokens } from "./measure.ts";
 import { table } from "./text.ts";
@@ -9,10 +9,11 @@ export interface KernelTime {
   readonly microseconds: number;
 }
 
-/** Time on the device by kernel, of a decode step and of a prefill step. */
+/** Time on the device by kernel: of a decode step of one sequence and of as many as `batch` says, and of a prefill step. */
 export async function profileSteps(
   runner: ModelRunner,
   prompt: number,
+  batch: readonly number[] = [],
 ): Promise<{ step: string; kernels: KernelTime[] }[]> {
   const tokens = variedTokens(Math.min(prompt, runner.limits.maxBatchTokens), runner.limits.vocabularySize);
   const step = { tokens, position: 0, slot: 0, blocks: allBlocks(runner) };
@@ -22,8 +23,22 @@ export async function profileSteps(
   await runner.prefill([{ ...step, sample: true }]);
   await runner.profile("decode");
   const decode = byKernel(await runner.profile("decode"));
+  const batches = [];
+  for (const sequences of batch.filter((count) => count > 1)) {
+    const rows = Array.from({ length: sequences }, (_, slot) => ({
+      slot,
+      blocks: [slot],
+      position: 0,
+      token: 7919 * slot,
+    }));
+    for (const { slot } of rows) runner.setSampling(slot, { ...GREEDY, maxTokens: 8 }, []);
+    await runner.decode(rows.map((row) => ({ ...row, token: row.token % runner.limits.vocabularySize })));
+    await runner.profile("decode");
+    batches.push({ step: `a decode step of ${sequences}`, kernels: byKernel(await runner.profile("decode")) });
+  }
   return [
     { step: "a decode step", kernels: decode },
+    ...batches,
     { step: `prefill of ${tokens.length} tokens`, kernels: prefill },
   ];
 }

@@ -330,9 +330,12 @@ export class ModelRunner implements Runner {
     return bytes.map((b) => new Uint32Array(b));
   }
 
-  /** Nanoseconds on the device of every kernel of a step, in order. Moves the state as the step does. */
+  /**
+   * Nanoseconds on the device of every kernel of a step, in order; a decode step is one of as many rows as the batch holds
+   * from the last. Moves the state as the step does.
+   */
   async profile(kind: "decode" | "prefill", step?: SequenceStep): Promise<{ kernel: string; ns: number }[]> {
-    const compiled = step ? await this.#prepare(step, kind) : this.#compiled("decode", decodeSizes(this.limits)[0]);
+    const compiled = step ? await this.#prepare(step, kind) : await this.#decodePlan(this.#slots.length);
     return profilePlan(this.#device.gpu, compiled.plan);
   }
 
