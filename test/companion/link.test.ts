@@ -9,6 +9,7 @@ import { RemoteEngine } from "../../src/companion/remote-engine.ts";
 import type { EngineEvent, EngineRequest } from "../../src/engine/engine.ts";
 import { GREEDY } from "../../src/engine/runner.ts";
 import { CompanionError } from "../../src/errors.ts";
+import type { LayerHost } from "../../src/runner/layer-host.ts";
 import { createServer, type LLMServer } from "../../src/server.ts";
 import { random } from "../support/random.ts";
 import { ScriptedLLM } from "../support/scripted-llm.ts";
@@ -30,11 +31,37 @@ async function* generate({ prompt, reply = [], sampling, signal }: EngineRequest
   }
 }
 
+const LIMITS = {
+  maxContext: 64,
+  maxBatchTokens: 4,
+  maxSequences: 2,
+  maxPrefillSequences: 2,
+  slots: 3,
+  blockTokens: 64,
+  blocks: 3,
+  vocabularySize: 96,
+};
+
+/** They leave rows as they are. */
+const LAYERS: LayerHost = {
+  count: 2,
+  hidden: 4,
+  maxBatchTokens: 4,
+  bytes: () => 2 ** 20,
+  open: async () => ({
+    limits: LIMITS,
+    pass: async ({ hidden }) => hidden!,
+    copyState() {},
+    copyBlock() {},
+    dispose() {},
+  }),
+};
+
 class HostingLLM extends ScriptedLLM {
   async host(): Promise<ModelHost> {
     const engine = { generate, stats: () => this.stats(), clearCache() {}, dispose() {}, isLost: false };
     const experts = { shape: SHAPE, sum: async (_: number, { x }: { x: Float32Array<ArrayBuffer> }) => x };
-    return { engine, experts, fingerprint: "scripted", info: this.info };
+    return { engine, experts, layers: LAYERS, fingerprint: "scripted", info: this.info };
   }
 }
 
@@ -181,6 +208,13 @@ describe("a link", () => {
 
 describe("what should not be said", () => {
   const hello = encodeFrame({ kind: "hello", version: 1, key: "secret" });
+  const STATE = "such as a page's own";
+  const SIZES = { maxContext: 64, maxBatchTokens: 4, maxSequences: 2, snapshots: 1, cacheTokens: 64 };
+  const STEP = {
+    work: "decode",
+    copies: [],
+    sequences: [{ slot: 0, position: 0, rows: 1, keep: 1, same: 0, blocks: [0] }],
+  };
   const sum = encodeFrame({ kind: "sum", id: 1, layer: 0, rows: 1 }, new Uint32Array(8));
 
   /** Says frames until the server closes the connection or all is said; gives what it answered. */
@@ -240,6 +274,9 @@ describe("what should not be said", () => {
       sum,
       encodeFrame({ kind: "ping", id: 3 }, new Uint32Array(4)),
       encodeFrame({ kind: "stats", id: 4 }),
+      encodeFrame({ kind: "open", id: 6, state: STATE, from: 0, to: 2, ...SIZES }),
+      encodeFrame({ kind: "step", id: 7, state: STATE, turn: 0, answered: 0, ...STEP }, new Float32Array(4)),
+      encodeFrame({ kind: "step", id: 8, state: STATE, turn: 1, answered: 1, ...STEP }, new Float32Array(4)),
       encodeFrame({ kind: "generate", id: 5, promptTokens: 2, replyTokens: 0, maskWords: 0 }, new Uint32Array(2)),
     ];
     let said = 0;
