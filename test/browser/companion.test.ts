@@ -41,17 +41,18 @@ afterAll(async () => {
   await host?.dispose();
 });
 
-it.each(["requests", "experts"] as const)(
+it.each(["requests", "experts", "layers"] as const)(
   "a page leaves %s to a companion and writes what that would",
   async (mode) => {
     const prompt = await host.tokenize("Once upon a time");
     const { tokenIds } = await host.generate(prompt, PARAMS).finish();
-    const { ids, sums } = await page.evaluate(
+    const { ids, sums, passes } = await page.evaluate(
       ([url, mode, prompt, params]) => tests.reply({ url, key: "secret", mode }, prompt, params),
       [url, mode, prompt, PARAMS] as const,
     );
     expect(ids).toEqual(tokenIds);
     expect(sums > 0).toBe(mode === "experts");
+    expect(passes > 0).toBe(mode === "layers");
   },
 );
 

@@ -7,7 +7,7 @@ export interface CompanionTests {
     companion: { readonly url: string; readonly key: string; readonly mode: CompanionMode },
     prompt: readonly number[],
     params: GenerateParams,
-  ): Promise<{ readonly ids: readonly number[]; readonly sums: number }>;
+  ): Promise<{ readonly ids: readonly number[]; readonly sums: number; readonly passes: number }>;
   /** The name and reason of the error that loading ends with. */
   refusal(companion: { readonly url: string; readonly key: string }): Promise<string>;
 }
@@ -25,7 +25,7 @@ const tests: CompanionTests = {
     const { tokenIds } = await llm.generate(prompt, params).finish();
     const { companion: stats } = await llm.stats();
     await llm.dispose();
-    return { ids: tokenIds, sums: stats?.sums.count ?? 0 };
+    return { ids: tokenIds, sums: stats?.sums.count ?? 0, passes: stats?.passes?.count ?? 0 };
   },
 
   async refusal(companion) {
