@@ -35,7 +35,15 @@ const rate = ({ median, p95 }: { median: number; p95: number }) => [rateText(med
 const shareText = (share: number | undefined): string =>
   share === undefined ? "" : `, ${(100 * share).toFixed(1)} % of the bandwidth`;
 
-function facts({ decode: [decode], memory, loadMs, experts, dispatchesPerToken, bandwidth }: BenchReport): string[][] {
+function facts(report: BenchReport): string[][] {
+  const {
+    decode: [decode],
+    memory,
+    loadMs,
+    experts,
+    dispatchesPerToken,
+    bandwidth,
+  } = report;
   const { weightBytesPerToken, bytesPerToken, readbacksPerToken } = decode;
   return [
     ["loading and compiling", `${(loadMs / 1000).toFixed(1)} s`],
@@ -49,10 +57,29 @@ function facts({ decode: [decode], memory, loadMs, experts, dispatchesPerToken, 
     ...(bandwidth === undefined ? [] : [["reading speed of the device", `${(bandwidth / 1e9).toFixed(1)} GB/s`]]),
     ["memory planned", bytesText(memory.total)],
     ...(memory.allocated === undefined ? [] : [["memory allocated", bytesText(memory.allocated)]]),
+    ...pagingFacts(report),
     ...experts.map(({ tokens, distinct, uniform, of }) => [
       `experts of ${tokens} tokens`,
       `${distinct.toFixed(0)} of ${of} a layer (${uniform.toFixed(0)} if all were as likely)`,
     ]),
+  ];
+}
+
+/** What came and went, where the device holds some of the experts at a time. */
+function pagingFacts({ paging, decode: [decode] }: BenchReport): string[][] {
+  if (!paging || !decode.paging) return [];
+  const { hitRate, bytesPerToken, diskBytesPerToken, waitMsPerToken, readAheadPerToken, usefulShare } = decode.paging;
+  const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
+  const fromDisk = diskBytesPerToken === undefined ? "" : `, of it from the disk ${bytesText(diskBytesPerToken)}`;
+  return [
+    [
+      "experts on the device",
+      `${paging.slots} of ${paging.experts} a layer, which had ${percent(hitRate)} of what was asked for`,
+    ],
+    ["experts read a token", `${bytesText(bytesPerToken)}${fromDisk}`],
+    ["  ahead of their use", `${readAheadPerToken.toFixed(1)}, of them used ${percent(usefulShare)}`],
+    ["  waited for", `${waitMsPerToken.toFixed(1)} ms a token`],
+    ["reading speed of their store", `${bytesText(paging.storeBytesPerSecond!)}/s`],
   ];
 }
 

@@ -7,6 +7,7 @@ import { addBenchServe } from "./bench-serve.ts";
 import { checkSpread, countDistinctExperts } from "./expert-spread.ts";
 import { measureBatch, measureDecode, measurePrefill, quantile } from "./measure.ts";
 import { measureBandwidth } from "./measure-bandwidth.ts";
+import { measureStore, pagingOf } from "./measure-paging.ts";
 import { type OpenedModel, type OpenedRunner, openShape, withModel, withRunner } from "./open-runner.ts";
 import { countList, type ModelOptions, modelOptions, wholeNumber } from "./options.ts";
 import { gitCommit, packageVersion, sproutFolder } from "./package.ts";
@@ -52,7 +53,8 @@ Examples:
   $ sluice bench
   $ sluice bench --batch 1,2,4,8,16,32
   $ sluice bench ./model --quantization q4 --prompt 512,4096 --depth 1024,32768 --json
-  $ sluice bench --shape qwen3-next-80b-a3b --quantization q4 --fast --profile`,
+  $ sluice bench --shape qwen3-next-80b-a3b --quantization q4 --fast --profile
+  $ sluice bench ./packed-80b --memory 25% --prompt 16 --depth 16`,
     )
     .action(bench);
   addBenchServe(command);
@@ -83,9 +85,12 @@ async function measure(
   loadMs: number,
   { prompt, depth, tokens, repeats, quantization, profile, batch = [] }: BenchOptions,
 ) {
-  const experts = device && config.experts > 0 ? await countDistinctExperts(runner, config) : [];
+  const { paging } = device ? runner : {};
+  // With experts that come and go, counting would read all of them.
+  const experts = device && config.experts > 0 && !paging ? await countDistinctExperts(runner, config) : [];
   if (isSynthetic) checkSpread(experts);
   const bandwidth = device && (await measureBandwidth(device));
+  const storeBytesPerSecond = paging && (await measureStore(sources));
   const prefill = [];
   for (const length of prompt) {
     const ms = await measurePrefill(runner, length, repeats);
@@ -111,6 +116,12 @@ async function measure(
         readbacksPerToken: Math.max(...runs.map(({ readbacks }) => readbacks)) / tokens,
         ...traffic(runner, held + tokens / 2, tokensPerSecond.median, bandwidth),
       }),
+      ...(paging && {
+        paging: pagingOf(
+          runs.length * tokens,
+          runs.map((run) => run.paging),
+        ),
+      }),
     });
   }
   const batches = [];
@@ -133,6 +144,7 @@ async function measure(
     // Nothing is freed while a model is loaded, so what is allocated in the end is the most that ever was.
     memory: { ...runner.memory, ...(device && { allocated: device.allocatedBytes }) },
     experts,
+    ...(paging && { paging: { slots: paging.slots, experts: paging.experts, storeBytesPerSecond } }),
     ...(profile && device && { profile: await profileSteps(runner, prompt[0], batch) }),
   };
 }

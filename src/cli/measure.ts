@@ -1,4 +1,6 @@
+import type { PagingStats } from "../api/types.ts";
 import { allBlocks, GREEDY, type Runner, type Sampled } from "../engine/runner.ts";
+import { countPaging, type PagingCounts } from "./measure-paging.ts";
 
 /** Milliseconds from giving a prompt of `length` tokens to its first reply token, `repeats` times after a warm-up. */
 export async function measurePrefill(runner: Runner, length: number, repeats: number): Promise<number[]> {
@@ -17,11 +19,13 @@ export interface DecodeMeasurement {
   readonly cpuMs: number;
   /** Results read from the device meanwhile. */
   readonly readbacks: number;
+  /** What the cache of experts had done before and after, where there is one. */
+  readonly paging: { readonly before?: PagingCounts; readonly after?: PagingCounts };
 }
 
 /** Draws `count` tokens after `depth` others, `repeats` times after a warm-up. */
 export async function measureDecode(
-  runner: Runner & { readonly readbacks?: number },
+  runner: Runner & { readonly readbacks?: number; readonly paging?: PagingStats },
   depth: number,
   count: number,
   repeats: number,
@@ -36,12 +40,14 @@ export async function measureDecode(
     runner.copyState(savedSlot, LIVE_SLOT);
     await runner.prefill([last]);
     const { readbacks = 0 } = runner;
+    const before = await countPaging(runner.paging);
     const start = performance.now();
     const cpuStart = process.cpuUsage();
     await drawTokens(runner, depth + 1, count);
     const { user, system } = process.cpuUsage(cpuStart);
     const ms = performance.now() - start;
-    all.push({ ms, cpuMs: (user + system) / 1000, readbacks: (runner.readbacks ?? 0) - readbacks });
+    const paging = { before, after: await countPaging(runner.paging) };
+    all.push({ ms, cpuMs: (user + system) / 1000, readbacks: (runner.readbacks ?? 0) - readbacks, paging });
   }
   return all.slice(1);
 }

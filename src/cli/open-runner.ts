@@ -7,7 +7,7 @@ import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
 import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
 import { SHAPES } from "../models/qwen3-next/shapes.ts";
 import { syntheticModel } from "../models/qwen3-next/synthetic.ts";
-import type { ModelWeights } from "../models/qwen3-next/weights.ts";
+import { convertWeights, type ModelWeights } from "../models/qwen3-next/weights.ts";
 import { openGpu } from "../platform/node/gpu.ts";
 import { nodePlatform } from "../platform/node/platform.ts";
 import { ReferenceRunner } from "../reference/reference-runner.ts";
@@ -16,7 +16,9 @@ import { ModelRunner } from "../runner/model-runner.ts";
 import { synthesizeWeight } from "../runner/synthesize.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
+import { madeUpSource } from "../weights/made-up.ts";
 import { openCheckpoint } from "../weights/open-checkpoint.ts";
+import { deviceFormat } from "../weights/plan-format.ts";
 
 export interface OpenedModel {
   readonly checkpoint: Checkpoint;
@@ -48,6 +50,12 @@ export async function openShape(shape: string): Promise<OpenedModel> {
     );
   });
   return { ...syntheticModel(JSON.parse(text), shape), isSynthetic: true };
+}
+
+/** The same model with weights that can be read. */
+export function madeUp({ sources, ...model }: OpenedModel, quantization: Quantization): OpenedModel {
+  const made = convertWeights(sources, (source) => madeUpSource(source, deviceFormat(source, quantization)));
+  return { ...model, sources: made, isSynthetic: false };
 }
 
 export interface OpenRunnerOptions {

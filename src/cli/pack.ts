@@ -4,12 +4,13 @@ import { PackFolder } from "../platform/node/pack-folder.ts";
 import { listRecords } from "../weights/packed/manifest.ts";
 import { type PackProgress, writePack } from "../weights/packed/write-pack.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { withModel } from "./open-runner.ts";
+import { madeUp, type OpenedModel, openShape, withModel } from "./open-runner.ts";
 import { bytesText } from "./text.ts";
 
 interface PackCommandOptions {
   readonly quant: (typeof FORMATS)[number];
   readonly experts?: (typeof FORMATS)[number];
+  readonly synthetic?: boolean;
 }
 
 const FORMATS = ["auto", "f16", "q8", "q4a", "q4"] as const;
@@ -26,6 +27,7 @@ export function addPack(program: Command): void {
     .addOption(
       new Option("--experts <format>", "what the routed experts become (default: as --quant says)").choices(FORMATS),
     )
+    .option("--synthetic", "<model> is a published shape or a config.json; make its weights up, to measure with them")
     .addHelpText(
       "after",
       `
@@ -41,30 +43,35 @@ it is interrupted, the same command goes on where it stopped.
 Examples:
   $ sluice pack ./Qwen3-Next-80B-A3B-Instruct ./next-80b --quant q4
   $ sluice pack ./Qwen3.5-35B-A3B ./35b --quant q8 --experts q4
-  $ sluice chat ./next-80b`,
+  $ sluice chat ./next-80b
+  $ sluice pack qwen3-next-80b-a3b ./made-up --quant q4 --synthetic
+  $ sluice bench ./made-up --memory 25%`,
     )
     .action(pack);
 }
 
-async function pack(source: string, folder: string, { quant, experts }: PackCommandOptions): Promise<void> {
+async function pack(source: string, folder: string, options: PackCommandOptions): Promise<void> {
+  if (options.synthetic) return packModel(madeUp(await openShape(source), options.quant), folder, options);
+  await withModel(source, (model) => packModel(model, folder, options));
+}
+
+async function packModel({ checkpoint, sources }: OpenedModel, folder: string, { quant, experts }: PackCommandOptions) {
   const signal = interruptSignal();
-  await withModel(source, async ({ checkpoint, sources }) => {
-    const target = await PackFolder.create(folder);
-    try {
-      const items = packItems(sources, { quantization: quant, experts });
-      const manifest = await writePack(target, checkpoint, items, { signal, onProgress: progressLine() });
-      const bytes = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
-      const count = listRecords(manifest).length;
-      const files = `${manifest.shards.length} ${manifest.shards.length === 1 ? "file" : "files"}`;
-      console.error(`${folder}: ${bytesText(bytes)} in ${files}, ${count} records.`);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-      console.error("\nStopped. The same command goes on from here.");
-      process.exitCode = 130;
-    } finally {
-      await target.close();
-    }
-  });
+  const target = await PackFolder.create(folder);
+  try {
+    const items = packItems(sources, { quantization: quant, experts });
+    const manifest = await writePack(target, checkpoint, items, { signal, onProgress: progressLine() });
+    const bytes = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
+    const count = listRecords(manifest).length;
+    const files = `${manifest.shards.length} ${manifest.shards.length === 1 ? "file" : "files"}`;
+    console.error(`${folder}: ${bytesText(bytes)} in ${files}, ${count} records.`);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    console.error("\nStopped. The same command goes on from here.");
+    process.exitCode = 130;
+  } finally {
+    await target.close();
+  }
 }
 
 /** How far it has come, in one line of the terminal; nothing elsewhere. */

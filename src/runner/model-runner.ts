@@ -336,7 +336,8 @@ export class ModelRunner implements Runner {
    */
   async profile(kind: "decode" | "prefill", step?: SequenceStep): Promise<{ kernel: string; ns: number }[]> {
     const compiled = step ? await this.#prepare(step, kind) : await this.#decodePlan(this.#slots.length);
-    return profilePlan(this.#device.gpu, compiled.plan);
+    const profile = () => profilePlan(this.#device.gpu, compiled.plan);
+    return this.#pager instanceof ExpertPager ? this.#pager.pretending(profile) : profile();
   }
 
   copyState(from: number, to: number): void {

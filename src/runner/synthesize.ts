@@ -10,6 +10,7 @@ import {
   type WeightSource,
 } from "../weights/format.ts";
 import { type LoadStep, planWeight } from "../weights/load.ts";
+import { LEVEL_DEVIATION, madeUpVector, seedOf } from "../weights/made-up.ts";
 
 /**
  * Makes a weight up on the device instead of reading it: seeded by its name, and scaled so that every matrix keeps the
@@ -54,20 +55,3 @@ export async function synthesizeWeight(source: WeightSource, { device, quantizat
 const KINDS: Record<WeightFormat, number> = { q4: 0, q4a: 0, q8: 0, f32: 1, bf16: 2, f16: 3 };
 const SCALES = 4;
 const PAIRS = 5;
-
-/** Root mean square of uniformly random levels (of q4a: about their middle). */
-const LEVEL_DEVIATION = { q4: 4.64, q4a: 4.61, q8: 73.9 };
-
-/** Norms are 1, decay is slow in some heads and quick in others, the convolution looks at its newest inputs most. */
-function madeUpVector(label: string, size: number): Float32Array<ArrayBuffer> {
-  if (label.endsWith("A_log")) return Float32Array.from({ length: size }, (_, i) => -0.02 * 1.2 ** (i % 24));
-  if (label.endsWith("dt_bias")) return new Float32Array(size);
-  if (label.includes("conv1d")) return Float32Array.from({ length: size }, (_, i) => [0.1, -0.2, 0.4, 0.8][i % 4]);
-  return new Float32Array(size).fill(1);
-}
-
-function seedOf(label: string): number {
-  let seed = 0;
-  for (const letter of label) seed = (Math.imul(seed, 31) + letter.charCodeAt(0)) >>> 0;
-  return seed;
-}

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { buildCli, sluice } from "../support/cli.ts";
+import { buildCli, onTestAdapter, sluice } from "../support/cli.ts";
 import { fixtureFolder } from "../support/reference-model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-pack-"));
@@ -56,4 +56,47 @@ describe("pack", () => {
     expect(twice.stderr).toMatch(/holds a packed model already/);
     expect(readFileSync(join(tiny, "sluice.json"))).toEqual(manifest);
   });
+
+  it("makes a model of any shape up, which runs with some of its experts on the device", async () => {
+    const shape = join(folder, "shape.json");
+    writeFileSync(shape, JSON.stringify(SHAPE));
+    const made = join(folder, "made-up");
+    const packed = await sluice(["pack", shape, made, "--quant", "q4", "--synthetic"]);
+    expect(packed.code).toBe(0);
+    const args = ["--memory", "25%", "--profile", "--prompt", "20", "--depth", "9", "--tokens", "6", "--repeats", "2"];
+    const measured = await sluice(["bench", made, ...args, ...onTestAdapter, "--json"]);
+    expect(measured).toMatchObject({ code: 0 });
+    const { paging, decode, profile } = JSON.parse(measured.stdout);
+    expect(paging).toMatchObject({ slots: 8, experts: 32 });
+    expect(paging.storeBytesPerSecond).toBeGreaterThan(0);
+    const { hitRate, bytesPerToken } = decode[0].paging;
+    expect(hitRate).toBeGreaterThan(0.1);
+    expect(hitRate).toBeLessThan(0.9);
+    // An expert has 128 · (2 · 64) + 64 · 128 weights of 4.5 bits; a token asks for four in each of four layers.
+    const expertBytes = (3 * 64 * 128 * 4.5) / 8;
+    expect(bytesPerToken).toBeGreaterThan(expertBytes);
+    expect(bytesPerToken).toBeLessThan(2 * 16 * expertBytes);
+    const { kernels } = profile.find(({ step }: { step: string }) => step === "a decode step");
+    expect(kernels.map(({ kernel }: { kernel: string }) => kernel)).toContain("locate-experts");
+  }, 120_000);
 });
+
+const SHAPE = {
+  model_type: "qwen3_next",
+  vocab_size: 512,
+  hidden_size: 128,
+  num_hidden_layers: 4,
+  max_position_embeddings: 1024,
+  rope_theta: 1e7,
+  num_experts: 32,
+  num_experts_per_tok: 4,
+  moe_intermediate_size: 64,
+  shared_expert_intermediate_size: 64,
+  head_dim: 64,
+  num_attention_heads: 2,
+  num_key_value_heads: 1,
+  linear_num_key_heads: 2,
+  linear_num_value_heads: 4,
+  linear_key_head_dim: 32,
+  linear_value_head_dim: 32,
+};
