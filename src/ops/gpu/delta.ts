@@ -5,6 +5,9 @@ import { convDecodeKernel } from "../../kernels/delta/conv-decode.ts";
 import { convPrefillKernel } from "../../kernels/delta/conv-prefill.ts";
 import { convStoreKernel } from "../../kernels/delta/conv-store.ts";
 import { CHUNK, MIXING } from "../../kernels/delta/delta-chunk.ts";
+import { deltaSizes } from "../../kernels/delta/delta-matrices.ts";
+import { deltaMatrixScan } from "../../kernels/delta/delta-matrix-scan.ts";
+import { deltaPrepare } from "../../kernels/delta/delta-prepare.ts";
 import { deltaRecurrentKernel } from "../../kernels/delta/delta-recurrent.ts";
 import { deltaScanKernel } from "../../kernels/delta/delta-scan.ts";
 import { deltaSolveKernel } from "../../kernels/delta/delta-solve.ts";
@@ -72,7 +75,8 @@ export function gatedDelta(
   const fitsChunks = keyDim % 8 === 0 && keyDim <= MAX_CHUNKED_KEY_DIM && valueDim % 16 === 0;
   const isLong = batch.kind === "prefill" && batch.maxTokens >= MIN_CHUNKED_TOKENS;
   const isChunked = isLong && fitsChunks && !soloSubgroup(gpu.recorder.profile);
-  return (isChunked ? chunked : recurrent)(gpu, qkv, gates, delta, state, batch);
+  const way = isLong && fitsMatrices(gpu, delta.shape, batch) ? byMatrices : isChunked ? chunked : recurrent;
+  return way(gpu, qkv, gates, delta, state, batch);
 }
 
 /** One token after the other, in one kernel. */
@@ -107,6 +111,40 @@ export const chunked: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates
   });
   return y;
 };
+
+/** Chunks of tokens at once, by products of matrices in f16. */
+export const byMatrices: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, delta, state, batch) => {
+  const { valueDim, valueHeads, keyHeads } = delta.shape;
+  const size = deltaSizes(recorder.profile, delta.shape);
+  invariant(size, "the device multiplies no matrices of these dims");
+  const chunks = chunksOf(batch, size.chunk);
+  const operands = recorder.tensor("delta operands", chunks, valueHeads * size.operands);
+  const corrections = recorder.tensor("delta corrections", chunks, valueHeads * size.corrections);
+  const decays = recorder.tensor("delta decays", chunks, valueHeads * 2);
+  const y = recorder.tensor("gated-delta", qkv.rows, valueHeads * valueDim);
+  const { negA, dtBias } = delta;
+  recorder.dispatch(deltaPrepare(size), {
+    buffers: { qkv, gates, negA, dtBias, operands, corrections, decays, batch: batchBuffer },
+    constants: { KEY_HEADS: keyHeads, VALUE_HEADS: valueHeads },
+    grid: [chunks, valueHeads],
+  });
+  recorder.dispatch(deltaMatrixScan(size), {
+    buffers: { operands, corrections, decays, state: state.delta, y, batch: batchBuffer },
+    constants: { VALUE_HEADS: valueHeads },
+    grid: [valueDim / size.slice, valueHeads, batch.maxSequences],
+  });
+  return y;
+};
+
+/** The last chunk of every sequence may be short. */
+const chunksOf = ({ maxTokens, maxSequences }: Batch, chunk: number) => Math.ceil(maxTokens / chunk) + maxSequences;
+
+function fitsMatrices({ recorder: { profile } }: GpuContext, shape: DeltaShape, batch: Batch): boolean {
+  const size = deltaSizes(profile, shape);
+  if (!size) return false;
+  const bytes = 4 * chunksOf(batch, size.chunk) * shape.valueHeads * size.operands;
+  return bytes <= Math.min(profile.maxBindingBytes, profile.maxBufferBytes);
+}
 
 const sizes = ({ keyHeads, valueHeads, keyDim, valueDim }: DeltaShape) => ({
   KEY_HEADS: keyHeads,

@@ -26,6 +26,8 @@ export interface DeltaPairOptions extends HarnessOptions {
   readonly slots?: number;
   /** Mean and deviation of a: large values mean strong decay, very negative ones none. */
   readonly a?: readonly [mean: number, deviation: number];
+  /** What values are multiplied by. */
+  readonly valueScale?: number;
 }
 
 export const SLOTS = 4;
@@ -69,7 +71,10 @@ export class DeltaPair {
     const { shape, maxTokens, without } = options;
     const limits = { maxTokens, maxSequences: 4, maxBlocks: 64, ...options.limits };
     // Chunks are tested on software adapters too, where the recurrent kernel would take their place.
-    const harness = await KernelHarness.create({ without: { serialWorkgroups: true, ...without }, limits });
+    const harness = await KernelHarness.create({
+      without: { serialWorkgroups: true, matrix: true, ...without },
+      limits,
+    });
     const size = SLOTS * shape.valueHeads * shape.valueDim * shape.keyDim;
     return new DeltaPair(options, harness, harness.buffer("delta", new Float32Array(size).fill(Number.NaN)));
   }
@@ -144,12 +149,15 @@ export class DeltaPair {
   }
 
   #random(tokens: number): DeltaInputs {
-    const { shape, a = [0, 1] } = this.options;
+    const { shape, a = [0, 1], valueScale = 1 } = this.options;
     const gates = normals(tokens * 2 * shape.valueHeads, this.#seed++);
     for (let i = 0; i < gates.length; i++) {
       if (i % (2 * shape.valueHeads) >= shape.valueHeads) gates[i] = a[0] + a[1] * gates[i];
     }
-    return { qkv: normals(tokens * deltaChannels(shape), this.#seed++), gates };
+    const channels = deltaChannels(shape);
+    const firstValue = 2 * shape.keyHeads * shape.keyDim;
+    const qkv = normals(tokens * channels, this.#seed++);
+    return { qkv: qkv.map((x, i) => (i % channels < firstValue ? x : valueScale * x)), gates };
   }
 }
 
