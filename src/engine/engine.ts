@@ -28,6 +28,8 @@ export interface EngineRequest {
    * all. It is asked before each draw, while the device computes the logits. Such a reply cannot be drawn ahead.
    */
   readonly mask?: (reply: readonly number[]) => Uint32Array<ArrayBuffer> | undefined;
+  /** Told of the reply so far as soon as that is known. Where it gives a promise the draw waits for that, and nobody else. */
+  readonly prepareMask?: (reply: readonly number[]) => Promise<void> | undefined;
   /**
    * Called with the raw logits [V] after each token of the prompt, in order and once for each; nothing is drawn then. They
    * are gone when it returns. The others wait for it, too.
@@ -74,6 +76,12 @@ export interface EngineStats {
 /** Steps submitted before the first of them has answered, so that the device never waits for the host. */
 const STEPS_IN_FLIGHT = 2;
 
+/**
+ * A reply with a mask is left out of steps that are submitted before its last token is known: it gets every other one
+ * then. Others go on without it where they are so many times as many; else all wait, and each step has all of them.
+ */
+const AHEAD_OF_MASKED = 4;
+
 const UNBOUNDED: QueueLimits = { maxWaiting: Number.POSITIVE_INFINITY, maxWaitingTokens: Number.POSITIVE_INFINITY };
 
 interface Part {
@@ -112,6 +120,8 @@ export class Engine {
   #arrivals = 0;
   #settledMs = 0;
   #losses = 0;
+  /** Set while nothing can be done before a mask is there, or someone comes or leaves. */
+  #wake: (() => void) | undefined;
   readonly #counts = { prefill: 0, decode: 0, prompt: 0, reply: 0, nanReplays: 0 };
 
   /** `hostBytes` of host memory take states that leave the device. */
@@ -137,6 +147,7 @@ export class Engine {
     const leave = () => this.#leave(sequence);
     signal?.addEventListener("abort", leave);
     void this.#run();
+    this.#wake?.();
     try {
       yield* sequence.events;
     } finally {
@@ -199,8 +210,9 @@ export class Engine {
       for (;;) {
         while (this.#inFlight.length < STEPS_IN_FLIGHT && this.#submitNext()) {}
         const step = this.#inFlight[0];
-        if (!step) break;
-        await this.#settle(step);
+        if (step) await this.#settle(step);
+        else if (this.#scheduler.running.some(({ isMaskPending }) => isMaskPending)) await this.#change();
+        else break;
       }
       const { running, waiting } = this.#scheduler;
       invariant(running.length + waiting.length === 0, `nobody runs ${running.length + waiting.length} requests`);
@@ -220,13 +232,14 @@ export class Engine {
       const room = this.#pace.chunk(decoding.length);
       if (room > 0) return this.#submitPrefill(room);
     }
-    return decoding.length > 0 && this.#submitDecode(decoding);
+    return decoding.length > 0 && this.#submitDecode();
   }
 
   #begin(sequence: Sequence): void {
     const { slot, sampling, request, reply } = sequence;
     if (!request.score) this.#runner.setSampling(slot, sampling, request.prompt, reply);
     this.#reportPrefill(sequence, sequence.position);
+    this.#prepareMask(sequence);
   }
 
   #submitPrefill(room: number): boolean {
@@ -259,17 +272,18 @@ export class Engine {
     return [(await this.#runner.score(step)).logits];
   }
 
-  #submitDecode(decoding: readonly Sequence[]): boolean {
+  #submitDecode(): boolean {
     const isFresh = !this.#inFlight.some(({ kind }) => kind === "decode");
     if (isFresh) this.#scheduler.makeRoom();
-    else if (!this.#canGoOn(decoding)) return false;
     // Who was preempted, or failed, has left.
-    const sequences = isFresh ? this.#scheduler.decoding : decoding;
-    if (sequences.length === 0) return this.#submitNext();
+    const { decoding } = this.#scheduler;
+    if (isFresh && decoding.length === 0) return this.#submitNext();
+    const sequences = isFresh ? unmaskedFirst(decoding) : this.#whoGoesOn(decoding);
+    if (!sequences) return false;
     const rows = sequences.map((sequence): DecodeRow => {
       const { slot, blocks, tokens, ahead, request } = sequence;
       const position = tokens.length - 1 + ahead;
-      const token = isFresh ? tokens.at(-1) : undefined;
+      const token = ahead === 0 ? tokens.at(-1) : undefined;
       return { slot, blocks, position, token, mask: this.#mask(sequence), logits: request.logits };
     });
     const parts = sequences.map((sequence, i) => part(sequence, rows[i].position));
@@ -279,15 +293,54 @@ export class Engine {
     return true;
   }
 
-  /** Whether the next step can read tokens that the device has not told us yet. */
-  #canGoOn(decoding: readonly Sequence[]): boolean {
-    const batch = this.#batch;
-    const isSame =
-      batch?.length === decoding.length &&
-      batch.every(({ sequence, epoch }, i) => sequence === decoding[i] && sequence.epoch === epoch);
-    if (!isSame || decoding.some(({ request }) => request.mask)) return false;
-    if (decoding.every(({ mayEnd }) => mayEnd)) return false;
-    return decoding.every((sequence) => this.#states.grow(sequence, sequence.tokens.length + sequence.ahead));
+  /**
+   * Who can be in the next step while another one is under way, in the order of its rows: those whose last token is on the
+   * device only, which have to be the first of the step before, and those whose last token is known.
+   */
+  #whoGoesOn(decoding: readonly Sequence[]): Sequence[] | undefined {
+    const going = decoding.filter(({ ahead, request }) => ahead > 0 && !request.mask);
+    const joining = decoding.filter(({ ahead }) => ahead === 0);
+    const waiting = decoding.length - going.length - joining.length;
+    if (AHEAD_OF_MASKED * waiting > going.length) return undefined;
+    const isFirst = (sequence: Sequence, i: number) => {
+      const before = this.#batch?.[i];
+      return before?.sequence === sequence && before.epoch === sequence.epoch;
+    };
+    const sequences = [...going, ...unmaskedFirst(joining)];
+    if (!going.every(isFirst) || sequences.every(({ mayEnd }) => mayEnd)) return undefined;
+    const hasRoom = (one: Sequence) => this.#states.grow(one, one.tokens.length + one.ahead);
+    return sequences.every(hasRoom) ? sequences : undefined;
+  }
+
+  /** Lets the mask of the next draw be worked out, and the sequence wait for that where it takes a while. */
+  #prepareMask(sequence: Sequence): void {
+    const { request, reply, epoch } = sequence;
+    sequence.isMaskPending = false;
+    let prepared: Promise<void> | undefined;
+    try {
+      prepared = request.prepareMask?.(reply);
+    } catch (error) {
+      this.#fail(sequence, error);
+      return;
+    }
+    if (!prepared) return;
+    sequence.isMaskPending = true;
+    const settle = (done: () => void) => {
+      if (sequence.epoch !== epoch) return;
+      sequence.isMaskPending = false;
+      done();
+      this.#wake?.();
+    };
+    prepared.then(
+      () => settle(() => {}),
+      (error) => settle(() => this.#fail(sequence, error)),
+    );
+  }
+
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   /** What tells a step under way which tokens a sequence may draw. Where that cannot be found out the request fails, alone. */
@@ -368,7 +421,10 @@ export class Engine {
     sequence.tokens.push(sampled.token);
     this.#counts.reply++;
     sequence.events.push({ kind: "token", sampled });
-    if (!isLast) return;
+    if (!isLast) {
+      this.#prepareMask(sequence);
+      return;
+    }
     sequence.events.close();
     this.#scheduler.remove(sequence, true);
   }
@@ -436,6 +492,7 @@ export class Engine {
     if (sequence.status !== "decode") this.#scheduler.remove(sequence);
     else if (sequence.ahead === 0) this.#scheduler.remove(sequence, true);
     else sequence.isLeaving = true;
+    this.#wake?.();
   }
 
   #fail(sequence: Sequence, error: unknown): void {
@@ -453,6 +510,10 @@ function areFinite(values: Float32Array): boolean {
   for (const value of values) if (!Number.isFinite(value)) return false;
   return true;
 }
+
+/** Those that the next step can go on with ahead of what this one draws come first. */
+const unmaskedFirst = (sequences: readonly Sequence[]): Sequence[] =>
+  sequences.toSorted((a, b) => Number(a.request.mask !== undefined) - Number(b.request.mask !== undefined));
 
 const part = (sequence: Sequence, last: number): Part => ({ sequence, epoch: sequence.epoch, last });
 

@@ -138,8 +138,9 @@ export interface Runner {
   /** Reads tokens into the states of some sequences. Gives what was drawn for those with `sample`. */
   prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]>;
   /**
-   * Reads one token a row and draws the next. Rows without a `token` have to be the rows of the step before: then the
-   * call may be made before that step is done. A row whose reply has ended changes nothing and gives undefined.
+   * Reads one token a row and draws the next. Rows without a `token` come first, and have to be the first rows of the step
+   * before: then the call may be made before that step is done. A row whose reply has ended changes nothing and gives
+   * undefined.
    */
   decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]>;
   /** Reads tokens, at most `scoreTokens` of them, and gives the raw logits [tokens, V] after each. */

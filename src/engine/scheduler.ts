@@ -35,11 +35,11 @@ export class Scheduler {
   }
 
   get decoding(): Sequence[] {
-    return this.running.filter(({ status, isLeaving }) => status === "decode" && !isLeaving);
+    return this.running.filter((one) => one.status === "decode" && !one.isLeaving && !one.isMaskPending);
   }
 
   get prefilling(): Sequence[] {
-    return this.running.filter(({ status, unread }) => status === "prefill" && unread > 0);
+    return this.running.filter((one) => one.status === "prefill" && one.position < readableEnd(one));
   }
 
   /** @throws QueueFullError */
@@ -92,9 +92,9 @@ export class Scheduler {
     const alike = isScored ? candidates.slice(0, 1) : candidates.filter(({ request }) => !request.score);
     for (const sequence of alike.slice(0, this.#limits.maxPrefillSequences)) {
       if (room === 0) break;
-      const { position, cuts, tokens } = sequence;
-      const stop = cuts.find((cut) => cut > position) ?? tokens.length;
-      const end = Math.min(position + room, stop);
+      const { position, cuts } = sequence;
+      const stop = cuts.find((cut) => cut > position) ?? Number.POSITIVE_INFINITY;
+      const end = Math.min(position + room, stop, readableEnd(sequence));
       chunks.push({ sequence, end });
       room -= end - position;
     }
@@ -143,6 +143,9 @@ export class Scheduler {
     sequence.ahead = 0;
   }
 }
+
+/** After its last token it draws, which has to wait for a mask. */
+const readableEnd = ({ tokens, isMaskPending }: Sequence): number => tokens.length - (isMaskPending ? 1 : 0);
 
 function insertByAge(list: Sequence[], sequence: Sequence): void {
   const at = list.findIndex(({ age }) => age > sequence.age);

@@ -33,6 +33,8 @@ export class Sequence {
   /** Counts up when what is on its way no longer counts. */
   epoch = 0;
   hasReplayed = false;
+  /** What its next draw may give is being worked out. */
+  isMaskPending = false;
   /** Whose state it waits for. */
   leader: { readonly sequence: Sequence; readonly epoch: number } | undefined;
   /** Tokens whose logits have been handed on, where they are asked for. */

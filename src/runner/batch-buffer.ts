@@ -51,14 +51,18 @@ export class BatchBuffer implements GpuBuffer {
     this.sizeBytes = this.#words.byteLength;
   }
 
-  /** Puts `sequences` into one batch, rows in order, and uploads it. The first `draws` of them draw a token. */
-  write(queue: GPUQueue, sequences: readonly SequenceStep[], draws = sequences.length): void {
+  /**
+   * Puts `sequences` into one batch, rows in order, and uploads it. The first `draws` of them draw a token; the first `kept`,
+   * of one row each, are left as the step before leaves them.
+   */
+  write(queue: GPUQueue, sequences: readonly SequenceStep[], draws = sequences.length, kept = 0): void {
     const { limits } = this;
     const layout = batchLayout(limits);
     const words = this.#words;
     invariant(sequences.length <= limits.maxSequences, `${sequences.length} sequences in a batch`);
-    let row = 0;
+    let row = kept;
     sequences.forEach((sequence, s) => {
+      if (s < kept) return;
       const count = sequence.tokens.length;
       invariant(count > 0 && row + count <= limits.maxTokens, `a batch of ${row + count} tokens`);
       words[layout.starts + s] = row;
@@ -74,13 +78,14 @@ export class BatchBuffer implements GpuBuffer {
     words[1] = sequences.length;
     words[2] = draws;
     const parts = [
-      [0, layout.tokens + row],
-      [layout.positions, layout.positions + row],
-      [layout.sequences, layout.sequences + row],
-      [layout.starts, layout.starts + sequences.length + 1],
-      [layout.slots, layout.slots + sequences.length],
+      [0, HEADER],
+      [layout.tokens + kept, layout.tokens + row],
+      [layout.positions + kept, layout.positions + row],
+      [layout.sequences + kept, layout.sequences + row],
+      [layout.starts + kept, layout.starts + sequences.length + 1],
+      [layout.slots + kept, layout.slots + sequences.length],
     ];
-    for (const [from, to] of parts) this.#upload(queue, from, to);
+    for (const [from, to] of parts) if (to > from) this.#upload(queue, from, to);
     this.writeBlocks(queue, sequences);
   }
 

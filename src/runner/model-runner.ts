@@ -264,7 +264,7 @@ export class ModelRunner implements Runner {
     const drawing = ordered.filter(({ sample }) => sample);
     const plan = this.#planFor(drawing.length > 0 ? "sample" : "prefill", ordered);
     const drawn = await this.#inOrder(plan, async (compiled) => {
-      this.#writeBatch(ordered, drawing.length, hidden);
+      this.#writeBatch(ordered, drawing.length, { hidden });
       if (drawing.length > 0) return this.#submit(compiled, drawing);
       await this.#execute(compiled, () => {});
       await this.#settled(this.#device.queue.onSubmittedWorkDone());
@@ -275,19 +275,18 @@ export class ModelRunner implements Runner {
 
   decode(rows: readonly DecodeRow[], hidden?: HiddenRows): Promise<readonly (Sampled | undefined)[]> {
     const { batch, rope } = this.#parts;
+    const known = rows.findIndex(({ token }) => token !== undefined);
+    const kept = known < 0 ? rows.length : known;
     return this.#inOrder(this.#decodePlan(rows.length), (compiled) => {
       this.#device.check();
-      if (rows[0].token === undefined) {
-        const isSame = rows.length === this.#slots.length && rows.every(({ slot }, i) => slot === this.#slots[i]);
-        invariant(isSame, `a step of slots ${rows.map(({ slot }) => slot)} cannot go on from one of ${this.#slots}`);
+      const isSame = rows.every(({ slot }, i) => i >= kept || slot === this.#slots[i]);
+      invariant(isSame, `a step of slots ${rows.map(({ slot }) => slot)} cannot go on from one of ${this.#slots}`);
+      if (kept === rows.length && kept === this.#slots.length) {
         batch.writeBlocks(this.#device.queue, rows);
         rope.fill(this.#device.queue, 1 + Math.max(...rows.map(({ position }) => position)));
       } else {
-        this.#writeBatch(
-          rows.map((row) => ({ ...row, tokens: [row.token!] })),
-          rows.length,
-          hidden,
-        );
+        const steps = rows.map((row) => ({ ...row, tokens: [row.token ?? 0] }));
+        this.#writeBatch(steps, rows.length, { hidden, kept });
       }
       return this.#submit(compiled, rows);
     });
@@ -296,7 +295,7 @@ export class ModelRunner implements Runner {
   /** Logits of all rows of a step, and with `trace` all that passes between layers. Reads the tokens into the state. */
   score(step: SequenceStep, trace = false, hidden?: HiddenRows): Promise<Scores> {
     return this.#inOrder(this.#planFor(trace ? "trace" : "score", [step]), async (compiled) => {
-      this.#writeBatch([step], 1, hidden);
+      this.#writeBatch([step], 1, { hidden });
       const wanted = [compiled.logits!, ...compiled.hidden, ...compiled.experts];
       const bytes = await this.#run(compiled, wanted, step.tokens.length);
       const hiddenEnd = 1 + compiled.hidden.length;
@@ -317,7 +316,7 @@ export class ModelRunner implements Runner {
     const { kind, steps, hidden } = step;
     const plan = kind === "decode" ? this.#decodePlan(steps.length) : this.#planFor("sample", steps);
     return this.#inOrder(plan, async (compiled) => {
-      this.#writeBatch(steps, 0, hidden);
+      this.#writeBatch(steps, 0, { hidden });
       const [bytes] = await this.#run(compiled, compiled.hidden, countTokens(steps));
       return new Float32Array(bytes);
     });
@@ -373,13 +372,18 @@ export class ModelRunner implements Runner {
     return compiled;
   }
 
-  #writeBatch(given: readonly SequenceStep[], draws = given.length, hidden?: HiddenRows): void {
+  /** The first `kept` steps are of rows that the device has moved on itself. */
+  #writeBatch(
+    given: readonly SequenceStep[],
+    draws = given.length,
+    { hidden, kept }: { readonly hidden?: HiddenRows; readonly kept?: number } = {},
+  ): void {
     this.#check();
     const { rope, batch } = this.#parts;
     if (hidden) this.#device.queue.writeBuffer(this.#weights.embedding.data!, 0, hidden);
     const steps = hidden ? numbered(given) : given;
     rope.fill(this.#device.queue, 1 + Math.max(...steps.map(({ position, tokens }) => position + tokens.length)));
-    batch.write(this.#device.queue, steps, draws);
+    batch.write(this.#device.queue, steps, draws, kept);
     this.#slots = steps.slice(0, draws).map(({ slot }) => slot);
   }
 

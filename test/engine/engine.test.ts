@@ -340,6 +340,84 @@ describe("Engine", () => {
     expect(other.tokens).toEqual(expectedReply(free));
   });
 
+  it("goes on ahead with many beside one with a mask, which is in every other step", async () => {
+    const runner = new FakeRunner({ maxSequences: 6, blocks: 200 });
+    const engine = new Engine(runner);
+    const drawn = { maxTokens: 30, stopIds: [] };
+    const request: EngineRequest = {
+      prompt: [1, 2, 3],
+      sampling: sampling({ ...drawn, maxTokens: 8 }),
+      mask: evenAndOdd,
+    };
+    const free = [4, 5, 6, 7, 8].map((id) => ({ prompt: [id, 9], sampling: sampling(drawn) }));
+    const replies = await Promise.all([request, ...free].map((one) => collect(engine, one)));
+    expect(replies.map(({ tokens }) => tokens)).toEqual([request, ...free].map((one) => expectedReply(one)));
+    const rows = runner.log.filter(({ kind }) => kind === "decode").map(({ rows }) => rows);
+    expect(rows.slice(rows.indexOf(6)).slice(0, 6)).toEqual([6, 5, 6, 5, 6, 5]);
+    await settled(engine);
+    // Few others wait for it, so that all share each step.
+    const few = new FakeRunner({ maxSequences: 3, blocks: 100 });
+    const company = new Engine(few);
+    await Promise.all([request, ...free.slice(0, 2)].map((one) => collect(company, one)));
+    const together = few.log.filter(({ kind }) => kind === "decode").map(({ rows }) => rows);
+    const shared = together.slice(together.indexOf(3), together.lastIndexOf(3) + 1);
+    expect(new Set(shared)).toEqual(new Set([3]));
+  });
+
+  it("lets a reply wait for its mask, first or later, and nobody else", async () => {
+    for (const late of [0, 1, 5]) {
+      const runner = new FakeRunner({ maxSequences: 3, blocks: 100 });
+      const engine = new Engine(runner);
+      let release!: () => void;
+      const prepared: number[] = [];
+      const masked: EngineRequest = {
+        prompt: tokensOf(9, 1),
+        sampling: sampling({ maxTokens: 10, stopIds: [] }),
+        mask: evenAndOdd,
+        prepareMask: ({ length }) => {
+          prepared.push(length);
+          return length === late ? new Promise((resolve) => (release = resolve)) : undefined;
+        },
+      };
+      const reply = collect(engine, masked);
+      const free = { prompt: tokensOf(5, 2), sampling: sampling({ maxTokens: 40, stopIds: [] }) };
+      for (let i = 0; i < 2; i++) expect((await collect(engine, free)).tokens).toEqual(expectedReply(free));
+      expect(prepared.at(-1)).toBe(late);
+      release();
+      expect((await reply).tokens).toEqual(expectedReply(masked));
+      expect(prepared).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+      await settled(engine);
+    }
+  });
+
+  it("fails only the request whose mask cannot be prepared, or lets it leave meanwhile", async () => {
+    for (const late of [0, 3]) {
+      const engine = new Engine(new FakeRunner({ maxSequences: 2, blocks: 60 }));
+      const free = { prompt: tokensOf(5, 2), sampling: sampling({ maxTokens: 20, stopIds: [] }) };
+      const waiting = (promise: () => Promise<void>, signal?: AbortSignal): EngineRequest => ({
+        prompt: tokensOf(9, 1),
+        sampling: sampling({ maxTokens: 10, stopIds: [] }),
+        mask: evenAndOdd,
+        prepareMask: ({ length }) => (length === late ? promise() : undefined),
+        signal,
+      });
+      const failing = waiting(() => Promise.reject(new Error("no mask")));
+      const [failed, other] = await Promise.all([failing, free].map((one) => collect(engine, one)));
+      expect(failed.error).toMatchObject({ message: "no mask" });
+      expect(failed.tokens).toEqual(expectedReply(failing).slice(0, late));
+      expect(other.tokens).toEqual(expectedReply(free));
+      const controller = new AbortController();
+      const left = collect(
+        engine,
+        waiting(() => new Promise(() => {}), controller.signal),
+      );
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      controller.abort();
+      expect((await left).error).toBeUndefined();
+      await settled(engine);
+    }
+  });
+
   it("gives the logits after each token of a prompt, beside replies, and leaves the state behind", async () => {
     for (let seed = 0; seed < 10; seed++) {
       let steps = 0;
@@ -582,7 +660,9 @@ async function manyRequests(
     const temperature = next() < 0.5 ? 1 : 0;
     const drawing = { temperature, seed: below(1000), frequencyPenalty: below(2), maxTokens: 1 + below(20) };
     const mask = next() < 0.2 ? evenAndOdd : undefined;
-    const asked = { prompt, boundaries, mask, sampling: sampling(drawing), signal: controller.signal };
+    const isSlow = mask !== undefined && next() < 0.5;
+    const prepareMask = () => (isSlow && next() < 0.5 ? new Promise<void>((done) => setTimeout(done, 0)) : undefined);
+    const asked = { prompt, boundaries, mask, prepareMask, sampling: sampling(drawing), signal: controller.signal };
     const reply = await collect(engine, asked, events);
     const expected = expectedReply(asked);
     const isWhole = !reply.error && events === undefined && !controller.signal.aborted;

@@ -67,6 +67,59 @@ class Census {
 }
 
 describe("decode", () => {
+  test("goes on with some of the rows before, and others join them whose tokens are known", async () => {
+    const runner = await openGpuModel(fixtureFolder("qwen3-next-tiny"), {
+      ...{ maxSequences: 4, maxContext: 256, cacheTokens: 1024 },
+    });
+    const count = 8;
+    const rows = [0, 1, 2, 3].map((slot) => ({ slot, blocks: [2 * slot, 2 * slot + 1] }));
+    const begin = async (slots: readonly number[]) => {
+      const first: number[][] = [];
+      for (const slot of slots) {
+        const tokens = [...PROMPT, 40 + slot];
+        runner.setSampling(slot, { ...GREEDY, maxTokens: count + 1 }, tokens);
+        const [drawn] = await runner.prefill([{ ...rows[slot], tokens, position: 0, sample: true }]);
+        first[slot] = [drawn!.token];
+      }
+      return first;
+    };
+    const alone = await begin([0, 1, 2, 3]);
+    for (const row of rows) {
+      const drawn = alone[row.slot];
+      while (drawn.length < count) {
+        const position = PROMPT.length + drawn.length;
+        const [next] = await runner.decode([{ ...row, position, token: drawn.at(-1) }]);
+        drawn.push(next!.token);
+      }
+    }
+    // The first two are never waited for; the others are in every other step.
+    const replies = await begin([0, 1, 2, 3]);
+    const ahead = [0, 0, 0, 0];
+    const step = (slots: readonly number[], known: readonly number[]) => {
+      const asked = slots.map((slot) => {
+        const position = PROMPT.length + replies[slot].length + ahead[slot]++;
+        return { ...rows[slot], position, token: known.includes(slot) ? replies[slot].at(-1) : undefined };
+      });
+      const drawn = runner.decode(asked);
+      return async () => {
+        for (const [i, sampled] of (await drawn).entries()) {
+          replies[slots[i]].push(sampled!.token);
+          ahead[slots[i]]--;
+        }
+      };
+    };
+    let last = step([0, 1, 2, 3], [0, 1, 2, 3]);
+    for (const others of [[], [3, 2], [], [3], []]) {
+      const next = step([0, 1, ...others], others);
+      await last();
+      last = next;
+    }
+    await last();
+    expect(replies.map(({ length }) => length)).toEqual([7, 7, 3, 4]);
+    expect(replies).toEqual(alone.map((tokens, slot) => tokens.slice(0, replies[slot].length)));
+    runner.dispose();
+  });
+
   test("makes nothing, and reads back and submits once a step", async () => {
     const census = new Census();
     const runner = await openGpuModel(fixtureFolder("qwen3-next-tiny"), { platform: census.platform });

@@ -102,9 +102,14 @@ export class FakeRunner implements Runner {
     this.largestBatch = Math.max(this.largestBatch, rows.length);
     return this.#later(async () => {
       await this.#begin("decode", copies);
-      const isFresh = copies[0].token !== undefined;
-      expect(copies.every(({ token }) => (token !== undefined) === isFresh)).toBe(true);
-      if (isFresh) this.#rows = copies.map(({ slot, position, token }) => ({ slot, position, token }));
+      const known = copies.findIndex(({ token }) => token !== undefined);
+      const kept = known < 0 ? copies.length : known;
+      const coming = copies.slice(kept);
+      expect(coming.every(({ token }) => token !== undefined)).toBe(true);
+      this.#rows = [
+        ...this.#rows.slice(0, kept),
+        ...coming.map(({ slot, position, token }) => ({ slot, position, token })),
+      ];
       expect(this.#rows.map(({ slot }) => slot)).toEqual(copies.map(({ slot }) => slot));
       if (this.#rows.every(({ token }) => token === undefined)) this.idleSteps++;
       return copies.map((row, i) => {
@@ -188,7 +193,7 @@ export class FakeRunner implements Runner {
     } catch (error) {
       // Nobody knows how far it came.
       for (const { slot } of steps) this.#states[slot] = mix(97, slot);
-      this.#rows = [];
+      this.#rows = kind === "decode" ? steps.map(({ slot }) => ({ slot, position: 0, token: undefined })) : [];
       throw error;
     }
   }
