@@ -38,7 +38,7 @@ const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: st
   reference: { uses: ["models", "weights"], knows: ["ops", "engine", "runner"] },
   platform: {
     uses: ["weights", "stages", "stores", "gpu"],
-    knows: ["api", "companion", "engine"],
+    knows: ["api", "companion", "constraints", "engine"],
     loads: ["reference"],
   },
   engine: {},

@@ -1,5 +1,5 @@
 import { chatPlan } from "../chat/chat-plan.ts";
-import type { GrammarConstraint } from "../constraints/grammar-constraint.ts";
+import type { Constraint } from "../constraints/constraint.ts";
 import { formatStructure } from "../constraints/output-format.ts";
 import type { Structure } from "../constraints/structure.ts";
 import type { EngineStats } from "../engine/engine.ts";
@@ -112,7 +112,7 @@ export class LocalLLM implements LanguageModel {
   async dispose(): Promise<void> {
     if (this.#isDisposed) return;
     this.#end.abort();
-    this.#model.engine.dispose();
+    dispose(this.#model);
     // A model that is being loaded again frees what it has as soon as it notices.
     await this.#reloading?.catch(() => {});
   }
@@ -123,7 +123,7 @@ export class LocalLLM implements LanguageModel {
   ): Generation {
     const run = async function* (this: LocalLLM): AsyncGenerator<GenerationEvent, void, void> {
       const startMs = performance.now();
-      let constraint: GrammarConstraint | undefined;
+      let constraint: Constraint | undefined;
       try {
         const model = await this.#loaded();
         checkParams(params, model);
@@ -155,9 +155,9 @@ export class LocalLLM implements LanguageModel {
   }
 
   async #replace(): Promise<LoadedModel> {
-    this.#model.engine.dispose();
+    dispose(this.#model);
     const model = await this.#reload(this.#end.signal);
-    if (this.#isDisposed) model.engine.dispose();
+    if (this.#isDisposed) dispose(model);
     this.#model = model;
     return model;
   }
@@ -187,11 +187,16 @@ const templateOptions = ({
   variables: thinking === undefined ? templateVariables : { ...templateVariables, enable_thinking: thinking },
 });
 
+function dispose({ engine, grammars }: LoadedModel): void {
+  engine.dispose();
+  grammars?.dispose();
+}
+
 async function constrain(
   { grammars }: LoadedModel,
   structure: Structure,
   { format }: GenerateParams,
-): Promise<GrammarConstraint> {
+): Promise<Constraint> {
   const field = format ? "format" : "tools";
   if (grammars) return grammars.constrain(structure, field);
   throw new InvalidRequestError(field, "this model has no tokenizer that ends replies, so they cannot be held to it.");

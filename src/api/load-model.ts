@@ -94,7 +94,9 @@ async function load(
   const { stopIds } = defaults;
   const { vocabularySize } = config;
   const grammars =
-    tokenizer && stopIds.length > 0 ? new GrammarEngine(tokenizer, { vocabularySize, stopIds }) : undefined;
+    tokenizer && stopIds.length > 0
+      ? new GrammarEngine(tokenizer, { vocabularySize, stopIds, startThread: platform.startGrammars })
+      : undefined;
   const own = { tokenizer, template, grammars, defaults, fingerprint: await fingerprint(sources) };
   const lean =
     options.companion === undefined

@@ -1,4 +1,5 @@
 import type { OpenSocket } from "../companion/link.ts";
+import type { GrammarThread } from "../constraints/grammar-messages.ts";
 import type { Runner } from "../engine/runner.ts";
 import type { DeviceRequest } from "../gpu/device.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
@@ -17,6 +18,8 @@ export interface Platform {
   openFiles(source: ModelSource, options?: FileOptions): Promise<FileSource>;
   /** What opens WebSockets. */
   sockets(): Promise<OpenSocket>;
+  /** Starts a thread that follows grammars, where there are such threads. */
+  readonly startGrammars?: () => GrammarThread;
   /** The CPU definition, which is only loaded when asked for. */
   loadReference(weights: ModelWeights<WeightSource>, options: RunnerOptions & ReferenceOptions): Promise<LoadedRunner>;
   /** Where models are spread over several devices: which are for what comes after each other. */

@@ -1,6 +1,6 @@
 import type { ChatPlan } from "../chat/chat-plan.ts";
 import { Steering } from "../chat/steering.ts";
-import type { GrammarConstraint } from "../constraints/grammar-constraint.ts";
+import type { Constraint } from "../constraints/constraint.ts";
 import type { Engine } from "../engine/engine.ts";
 import type { ResolvedSampling } from "../engine/runner.ts";
 import type { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -16,7 +16,7 @@ export interface ReplyRequest {
   /** How the reply to a chat is read and steered. */
   readonly plan?: ChatPlan;
   /** What its tokens are held to. */
-  readonly constraint?: Pick<GrammarConstraint, "mask">;
+  readonly constraint?: Pick<Constraint, "mask" | "prepare">;
   /** Tokens of prompt and reply together. */
   readonly maxContext: number;
   /** When the caller asked, by `performance.now()`. */
@@ -65,6 +65,7 @@ export async function* reply(
       },
       logits: params.logprobs !== undefined,
       mask: constraint && ((reply) => constraint.mask(reply)),
+      prepareMask: constraint && ((reply) => constraint.prepare(reply)),
       signal: params.signal,
     });
     for await (const event of generation) {

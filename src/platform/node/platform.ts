@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import type { FileOptions, Platform } from "../../api/platform.ts";
 import { cachedFiles } from "../../stores/cached-files.ts";
@@ -7,7 +8,11 @@ import type { HubOptions } from "../../weights/hub-source.ts";
 import { isAddress, networkSource } from "../../weights/network-source.ts";
 import { FolderSource } from "./folder-source.ts";
 import { openGpu } from "./gpu.ts";
+import { grammarThread } from "./grammar-thread.ts";
 import { NodeStores } from "./stores.ts";
+
+/** It lies beside this file in what is built; where the sources run as they are, there is none. */
+const grammarScript = fileURLToPath(new URL("./grammar-worker.js", import.meta.url));
 
 /** Node: WebGPU through Dawn, models from folders and the web. */
 export const nodePlatform: Platform = {
@@ -27,6 +32,8 @@ export const nodePlatform: Platform = {
     const { WebSocket } = await import("ws");
     return (url) => new WebSocket(url, { perMessageDeflate: false, maxPayload: 2 ** 28 });
   },
+
+  startGrammars: existsSync(grammarScript) ? () => grammarThread(grammarScript) : undefined,
 
   async loadReference(weights, options) {
     const { ReferenceRunner } = await import("../../reference/reference-runner.ts");
