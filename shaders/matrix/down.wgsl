@@ -12,7 +12,7 @@ fn finish(tile: Tile, row: u32, column: u32, base: u32, lane: u32) {
     let o = tile.column + column + 4u * (e % (N / 4u));
     if (r < tile.count && o < OUTPUTS) {
       let pair = pairs[tile.first + r];
-      y[(pair * OUTPUTS + o) / 4u] = scales[pair] * results[base + e];
+      y[(pair * OUTPUTS + o) / 4u] = scales[pair] * result(base + e);
     }
   }
 }

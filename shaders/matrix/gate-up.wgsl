@@ -18,9 +18,9 @@ fn finish(tile: Tile, row: u32, column: u32, base: u32, lane: u32) {
       let pair = pairs[tile.first + r];
       let scale = scales[pair / TOP_K];
       let at = base + e / (HALF / 4u) * (N / 4u) + e % (HALF / 4u);
-      let gate = scale * results[at];
+      let gate = scale * result(at);
       let gated = vec4<f32>(silu(gate.x), silu(gate.y), silu(gate.z), silu(gate.w));
-      y[(pair * INNER + i) / 4u] = gated * scale * results[at + HALF / 4u];
+      y[(pair * INNER + i) / 4u] = gated * scale * result(at + HALF / 4u);
     }
   }
 }

@@ -1,10 +1,17 @@
 // Weights in bf16, as f16: 8 bits of precision fit, and what is too large becomes the largest f16.
 @group(0) @binding(6) var<storage, read> weight: array<vec4<u32>>;
 
-// Elements 8 · index … 8 · index + 7, as they lie in memory.
-fn fetch8(index: u32) -> vec4<u32> { return weight[index]; }
+alias Packed = array<vec4<u32>, 4>;
 
-fn halves8(words: vec4<u32>) -> vec4<u32> {
+// 32 elements as they lie in memory.
+fn fetch32(group: u32) -> Packed {
+  let at = 4u * group;
+  return Packed(weight[at], weight[at + 1u], weight[at + 2u], weight[at + 3u]);
+}
+
+// Elements 8 · quarter … 8 · quarter + 7 of a group.
+fn halves8(p: Packed, quarter: u32) -> vec4<u32> {
+  let words = p[quarter];
   return vec4<u32>(halfPair(words.x), halfPair(words.y), halfPair(words.z), halfPair(words.w));
 }
 

@@ -22,7 +22,7 @@ fn finish(tile: Tile, row: u32, column: u32, base: u32, lane: u32) {
   for (var e = lane; e < M * N / 4u; e += LANES) {
     let r = row + e / (N / 4u);
     if (r < tile.count) {
-      store4(tile.row + r, tile.column + column + 4u * (e % (N / 4u)), scales[tile.row + r] * results[base + e]);
+      store4(tile.row + r, tile.column + column + 4u * (e % (N / 4u)), scales[tile.row + r] * result(base + e));
     }
   }
 }

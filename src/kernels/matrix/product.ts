@@ -28,12 +28,14 @@ export const tileOf = ({ bands, stripes, rows, columns }: Tiling, { m, n }: Matr
   columns: stripes * columns * n,
 });
 
-/** Columns of x and W must be a multiple of this. */
-export const stepOf = ({ depth }: Tiling, { k }: MatrixShape): number => depth * k;
-
 /** Each lane holds eight values of a matrix: src/gpu/profile.ts takes no other shapes. */
 function source({ bands, stripes, rows, columns, depth }: Tiling, ends: string): string {
-  const counts = { i: rows, j: columns, l: Math.ceil((rows * depth) / stripes), r: (columns * depth) / bands };
+  const counts = {
+    i: rows,
+    j: columns,
+    l: Math.ceil((rows * depth) / stripes),
+    r: Math.ceil((columns * depth) / (4 * bands)),
+  };
   return `
 const BANDS = ${bands}u;
 const STRIPES = ${stripes}u;
@@ -44,7 +46,7 @@ ${expand(product, counts)}
 ${ends}`;
 }
 
-const linearKernel = (name: string, tiling: Tiling) => ({
+export const linearKernel = (name: string, tiling: Tiling) => ({
   tiling,
   kernel: defineKernel({
     name: `matrix-linear-${name}`,
@@ -60,21 +62,21 @@ const linearKernel = (name: string, tiling: Tiling) => ({
  * Grid: [tiles of rows, tiles of W's rows].
  */
 export const matrixLinear = {
-  large: linearKernel("large", { bands: 2, stripes: 4, rows: 4, columns: 2, depth: 2 }),
-  small: linearKernel("small", { bands: 2, stripes: 4, rows: 2, columns: 1, depth: 2 }),
+  large: linearKernel("large", { bands: 2, stripes: 4, rows: 4, columns: 2, depth: 4 }),
+  small: linearKernel("small", { bands: 2, stripes: 4, rows: 2, columns: 1, depth: 8 }),
 };
 
-const expertKernels = (name: string, tiling: Tiling) => ({
+export const expertKernels = (tiling: Tiling) => ({
   tiling,
   gateUp: defineKernel({
-    name: `matrix-gate-up-${name}`,
+    name: `matrix-gate-up-${tiling.bands * tiling.rows}`,
     source: source(tiling, expertTile + gateUp),
     uses: [matrixFragment, activation],
     buffers: ["halves", "scales", "pairs", "tiles", "weight", "y"],
     constants: ["COLUMNS", "INNER", "TOP_K"],
   }),
   down: defineKernel({
-    name: `matrix-down-${name}`,
+    name: `matrix-down-${tiling.bands * tiling.rows}`,
     source: source(tiling, expertTile + down),
     uses: [matrixFragment],
     buffers: ["halves", "scales", "pairs", "tiles", "weight", "y"],
@@ -83,11 +85,14 @@ const expertKernels = (name: string, tiling: Tiling) => ({
 });
 
 /**
- * Both halves of the experts by products of matrices, for tiles that `groupTokens` has cut. They need a weight's
- * `halfFragments`. Grid: [tiles of pairs, tiles of the expert's rows], of which gateUp has 2 · INNER.
+ * Both halves of the experts by products of matrices, for tiles that `groupTokens` has cut, by the number of matrices in a
+ * tile's rows. They need a weight's `halfFragments`. Grid: [tiles of pairs, tiles of the expert's rows], of which gateUp has 2 · INNER.
  */
-export const matrixExperts = {
-  wide: expertKernels("wide", { bands: 2, stripes: 4, rows: 2, columns: 2, depth: 2 }),
-  flat: expertKernels("flat", { bands: 1, stripes: 8, rows: 2, columns: 1, depth: 2 }),
-  thin: expertKernels("thin", { bands: 1, stripes: 8, rows: 1, columns: 1, depth: 2 }),
-};
+export const matrixExperts = [
+  expertKernels({ bands: 1, stripes: 8, rows: 1, columns: 1, depth: 8 }),
+  expertKernels({ bands: 1, stripes: 8, rows: 2, columns: 1, depth: 8 }),
+  expertKernels({ bands: 1, stripes: 4, rows: 3, columns: 2, depth: 4 }),
+  expertKernels({ bands: 2, stripes: 4, rows: 2, columns: 2, depth: 4 }),
+  expertKernels({ bands: 2, stripes: 4, rows: 3, columns: 2, depth: 4 }),
+  expertKernels({ bands: 2, stripes: 4, rows: 4, columns: 2, depth: 4 }),
+];

@@ -8,7 +8,7 @@ import type { GpuContext } from "./gpu-ops.ts";
 const MIN_ROWS = 16;
 
 /** Columns that all kernels of matrix products can take come in multiples of so many matrices. */
-const COLUMN_STEP = 2;
+const COLUMN_STEP = 8;
 
 /** Whether products of x's rows with weights of `columns` go through the device's matrices. */
 export const canUseMatrices = ({ matrix, serialWorkgroups }: DeviceProfile, x: GpuTensor, columns: number): boolean =>

@@ -1,5 +1,5 @@
 import { invariant } from "../../errors.ts";
-import type { DeviceProfile } from "../../gpu/profile.ts";
+import type { DeviceProfile, MatrixShape } from "../../gpu/profile.ts";
 import type { Stop } from "../../gpu/recorder.ts";
 import type { GpuBuffer, GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { teamSum } from "../../kernels/dense/team-sum.ts";
@@ -297,7 +297,7 @@ function halfKernels(gpu: GpuContext, x: GpuTensor, weights: GpuExperts): { rows
   const sizes = { INNER: inner, TOP_K: topK };
   const { matrix } = recorder.profile;
   if (matrix && canUseMatrices(recorder.profile, x, x.columns) && canUseMatrices(recorder.profile, x, inner)) {
-    const kernels = matrixExperts[rowsPerExpert > 2 * matrix.m ? "wide" : rowsPerExpert > matrix.m ? "flat" : "thin"];
+    const kernels = chooseMatrixExperts(rowsPerExpert, matrix);
     const tile = tileOf(kernels.tiling, matrix);
     return {
       rows: tile.rows,
@@ -336,6 +336,12 @@ function halfKernels(gpu: GpuContext, x: GpuTensor, weights: GpuExperts): { rows
         grid: [buffers.tiles.rows, Math.ceil(x.columns / 4 / kernels.places)],
       }),
   };
+}
+
+/** The least tile that holds the rows of most experts, which are not equally popular, or else the largest. */
+function chooseMatrixExperts(rowsPerExpert: number, matrix: MatrixShape) {
+  const most = rowsPerExpert + 1.5 * Math.sqrt(rowsPerExpert);
+  return matrixExperts.find(({ tiling }) => tileOf(tiling, matrix).rows >= most) ?? matrixExperts.at(-1)!;
 }
 
 /** A CPU shares inputs by broadcasts, a GPU through workgroup memory; tiles are no larger than experts can fill. */
