@@ -12,6 +12,17 @@ export interface CompanionChoice {
 /** `none`: the link was measured, and this device does everything. */
 export type Way = "auto" | "none" | CompanionMode;
 
+const names: Readonly<Record<string, string>> = {
+  auto: "The fastest",
+  requests: "Whole replies",
+  experts: "Experts",
+  layers: "Layers",
+  none: "This device alone",
+};
+
+/** What is left to a companion, in a word or two. */
+export const wayName = (way: string): string => names[way] ?? way;
+
 /** What is asked of the package. */
 export function companionOptions({ url, key, way }: CompanionChoice): CompanionOptions | undefined {
   return way === "none" ? undefined : { url, key: key || undefined, mode: way };

@@ -1,6 +1,6 @@
 import { useId, useState } from "preact/hooks";
 import { changeWay, connect, disconnect, linkStates } from "./companion.ts";
-import { type CompanionChoice, isOpen, parseCompanion, type Way } from "./companion-choice.ts";
+import { type CompanionChoice, isOpen, parseCompanion, type Way, wayName } from "./companion-choice.ts";
 import { Icon } from "./icons.tsx";
 import { page, usePage } from "./page.ts";
 import { explain, type Problem } from "./problems.ts";
@@ -112,19 +112,24 @@ function Connected({ choice }: { choice: CompanionChoice }) {
   );
 }
 
-const ways: readonly { readonly way: Way; readonly name: string; readonly hint: string }[] = [
+const ways: readonly { readonly way: Way; readonly hint: string }[] = [
   {
     way: "auto",
-    name: "What promises to be fastest",
-    hint: "Measured when a model is loaded. Perhaps what you write is sent there.",
+
+    hint: "Of the ways below, by what is measured when a model is loaded. What you write may be sent there.",
   },
-  { way: "requests", name: "Whole replies are written there", hint: "What you write is sent there, as tokens." },
+  { way: "requests", hint: "What you write is sent there, as tokens." },
   {
     way: "experts",
-    name: "Experts are computed there",
+
     hint: "Your words stay here; vectors made of them are sent. The memory budget says how many experts are held here; without one, none.",
   },
-  { way: "none", name: "Nothing: this device alone", hint: "The link is measured, and then not used." },
+  {
+    way: "layers",
+
+    hint: "Your words stay here; vectors made of them are sent. The memory budget says how many layers stay; without one, the first.",
+  },
+  { way: "none", hint: "The link is measured, and then not used." },
 ];
 
 function WayField({ way, onChange }: { way: Way; onChange: (way: Way) => void }) {
@@ -134,9 +139,9 @@ function WayField({ way, onChange }: { way: Way; onChange: (way: Way) => void })
       <label>
         <span>Way</span>
         <select value={way} aria-describedby={id} onChange={({ currentTarget: { value } }) => onChange(value as Way)}>
-          {ways.map(({ way, name }) => (
+          {ways.map(({ way }) => (
             <option key={way} value={way}>
-              {name}
+              {wayName(way)}
             </option>
           ))}
         </select>

@@ -16,6 +16,10 @@ export function placesOf({ layers, companion }: ModelInfo, stats: Stats | undefi
   }
   const { mode } = companion;
   if (mode === "requests") return { here: "Text, tokens, tools", there: `All ${count} layers` };
+  if (mode === "layers") {
+    const { here = 0, there = count - here } = companion.layers ?? {};
+    return { here: `The first ${here} layers`, there: `The other ${there} layers` };
+  }
   return slots > 0
     ? { here: `${count} layers, ${slots} experts in each`, there: `The other ${experts - slots} experts` }
     : { here: `${count} layers but for experts`, there: "All experts" };
@@ -39,7 +43,7 @@ export interface PartSpeeds {
 export function speedsBetween(from: Look, to: Look): PartSpeeds | undefined {
   const tokens = to.stats.tokens.reply - from.stats.tokens.reply;
   if (tokens <= 0) return undefined;
-  const waited = ({ stats: { companion } }: Look) => companion?.sums.waitMs ?? 0;
+  const waited = ({ stats: { companion } }: Look) => (companion?.sums.waitMs ?? 0) + (companion?.passes?.waitMs ?? 0);
   const [ms, waitMs] = [to.ms - from.ms, waited(to) - waited(from)];
   return {
     together: (1000 * tokens) / ms,

@@ -1,7 +1,8 @@
 import type { CompanionInfo, ModelInfo, Usage } from "sluice";
 import { linkStates, openCompanion } from "./companion.ts";
+import { wayName } from "./companion-choice.ts";
 import { placesOf, speedsBetween } from "./companion-parts.ts";
-import { bytes, count, latency, rate } from "./format.ts";
+import { bandwidth, bytes, count, latency, rate } from "./format.ts";
 import { usePage } from "./page.ts";
 import { Row } from "./row.tsx";
 import type { Looks } from "./use-stats.ts";
@@ -45,7 +46,7 @@ export function CompanionSection({ info, looks, usage }: Properties) {
             <span>There and back</span>
           </p>
           <p>
-            <strong>{bytes(speed.bytesPerSecond)}/s</strong>
+            <strong>{bandwidth(speed.bytesPerSecond)}</strong>
             <span>Both ways</span>
           </p>
         </div>
@@ -73,22 +74,13 @@ export function CompanionSection({ info, looks, usage }: Properties) {
   );
 }
 
-const names: Readonly<Record<string, string>> = {
-  none: "This device alone",
-  requests: "Whole replies",
-  experts: "Experts",
-  layers: "Layers",
-};
-
-export const wayName = (way: string): string => names[way] ?? way;
-
 /** Of what was written last: all together, and what each part alone would make. */
 function Speeds({ info: { companion }, looks, usage }: Properties) {
   if (!companion || companion.mode === "none") return null;
   if (companion.mode === "requests") {
     return (
       <dl>
-        <Row name="The companion alone">{rate(companion.hostTokensPerSecond)}</Row>
+        <Row name="Measured there">{rate(companion.hostTokensPerSecond)}</Row>
         <Row name="Arriving here">{rate(usage?.decodeTokensPerSecond ?? 0)}</Row>
       </dl>
     );

@@ -34,6 +34,9 @@ export function latency(ms: number): string {
   return ms < 9.95 ? `${ms.toFixed(1)} ms` : milliseconds(ms);
 }
 
+/** Above a gigabyte a second there is nothing to be told from measuring for a moment. */
+export const bandwidth = (perSecond: number): string => (perSecond < 1e9 ? `${bytes(perSecond)}/s` : "over 1 GB/s");
+
 export function rate(perSecond: number): string {
   if (!Number.isFinite(perSecond) || perSecond <= 0) return "–";
   return `${perSecond < 10 ? perSecond.toFixed(1) : Math.round(perSecond)} tok/s`;

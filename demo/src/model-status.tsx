@@ -9,9 +9,9 @@ import { ProblemNotice } from "./problem-notice.tsx";
 export function ModelStatus({ model, isChatEmpty }: { model: Model; isChatEmpty: boolean }) {
   switch (model.kind) {
     case "ready":
-      return null;
+      return model.reload ? <Loading label={model.choice.label} progress={model.reload} /> : null;
     case "loading":
-      return <Loading label={model.choice.label} progress={model.progress} />;
+      return <Loading label={model.choice.label} progress={model.progress} onCancel={cancelLoading} />;
     case "failed":
       return <ProblemNotice problem={model.problem} />;
     case "unsupported":
@@ -47,7 +47,14 @@ const phases: Record<LoadProgress["phase"], string> = {
   ready: "Ready",
 };
 
-function Loading({ label, progress }: { label: string; progress: LoadProgress | undefined }) {
+interface LoadingProperties {
+  readonly label: string;
+  readonly progress: LoadProgress | undefined;
+  /** Absent where a reply is waiting for it. */
+  readonly onCancel?: () => void;
+}
+
+function Loading({ label, progress, onCancel }: LoadingProperties) {
   const { loadedBytes, totalBytes, bytesPerSecond, phase } = progress ?? start;
   const left = bytesPerSecond > 0 ? (totalBytes - loadedBytes) / bytesPerSecond : 0;
   const figures =
@@ -75,9 +82,11 @@ function Loading({ label, progress }: { label: string; progress: LoadProgress | 
         max={totalBytes}
         text={`${phases[phase]} ${figures}`}
       />
-      <button type="button" class="button" onClick={cancelLoading}>
-        Cancel
-      </button>
+      {onCancel && (
+        <button type="button" class="button" onClick={onCancel}>
+          Cancel
+        </button>
+      )}
     </div>
   );
 }

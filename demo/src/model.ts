@@ -40,7 +40,9 @@ export async function loadModel(choice: ModelChoice): Promise<void> {
       onProgress: (progress) => {
         if (signal.aborted) return;
         notice = progress.store?.notice;
-        page.set({ model: { kind: "loading", choice, progress } });
+        const { model } = page.state;
+        const reload = progress.phase === "ready" ? undefined : progress;
+        page.set({ model: model.kind === "ready" ? { ...model, reload } : { kind: "loading", choice, progress } });
       },
     });
     if (signal.aborted) return void llm.dispose();

@@ -68,6 +68,8 @@ export type Model =
       readonly llm: LanguageModel;
       /** That it was loaded with. */
       readonly expertShare: number | undefined;
+      /** How far it is with loading itself anew: its device was lost, or its companion. */
+      readonly reload?: LoadProgress;
     }
   | { readonly kind: "failed"; readonly choice: ModelChoice; readonly problem: Problem }
   | { readonly kind: "unsupported"; readonly choice: ModelChoice; readonly obstacle: Obstacle };
