@@ -1,15 +1,16 @@
 import type { LinkSpeed } from "../companion/measure-link.ts";
 import type { Welcome } from "../companion/protocol.ts";
-import { OutOfMemoryError } from "../errors.ts";
-import { Device } from "../gpu/device.ts";
+import { InvalidRequestError, OutOfMemoryError } from "../errors.ts";
 import { type ModelWeights, sumWeights } from "../models/qwen3-next/weights.ts";
 import { expectedHitRate } from "../paging/hit-rates.ts";
 import { slotsWithin } from "../runner/expert-budget.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { sparseLayers } from "../runner/paged-experts.ts";
 import { type DeviceSpeed, probeSpeed } from "../runner/probe-speed.ts";
+import { layersWithin } from "../stages/page-layers.ts";
 import { dataBytes, type WeightSource } from "../weights/format.ts";
 import { planWeight, weightBytes } from "../weights/load.ts";
+import { openDevice } from "./open-device.ts";
 import type { Platform } from "./platform.ts";
 import type { CompanionInfo, LoadOptions } from "./types.ts";
 
@@ -17,8 +18,10 @@ import type { CompanionInfo, LoadOptions } from "./types.ts";
 export interface Facts {
   readonly device: DeviceSpeed;
   readonly link: LinkSpeed;
-  readonly host: Pick<Welcome, "tokensPerSecond" | "sumMs">;
+  readonly host: Pick<Welcome, "tokensPerSecond" | "sumMs" | "layers">;
   readonly layers: number;
+  /** Layers that this device runs if it leaves the others, and elements that a token meets in them and in the head. */
+  readonly first: { readonly layers: number; readonly elements: number } | undefined;
   /** Of each sparse layer; 0 layers where there are none. */
   readonly sparse: {
     readonly layers: number;
@@ -40,13 +43,17 @@ export interface Facts {
 /** Kernels of a layer, roughly. */
 const KERNELS = 14;
 
-/** Bytes of a frame beside its numbers, and of a token's. */
+/** Kernels after the last layer. */
+const LAST_KERNELS = 6;
+
+/** Bytes of a frame beside its numbers, of a step's there and back, and of a token's. */
 const FRAME_BYTES = 120;
+const STEP_BYTES = 350;
 const TOKEN_BYTES = 200;
 
 /** Tokens a second of each way that is possible. */
 export function foretell(facts: Facts): CompanionInfo["predicted"] {
-  const { device, link, host, layers, sparse, sharedSlots, pagedSlots } = facts;
+  const { device, link, host, layers, first, sparse, sharedSlots, pagedSlots } = facts;
   const hereMs = layers * KERNELS * device.dispatchMs + device.readMs;
   const workMs = (experts: number) =>
     hereMs + (facts.elements - sparse.layers * (sparse.topK - experts) * facts.expertElements) / device.elementsPerMs;
@@ -65,6 +72,13 @@ export function foretell(facts: Facts): CompanionInfo["predicted"] {
     const asks = 1 - share ** sparse.topK;
     predicted.experts = 1000 / (workMs(sparse.topK * share) + sparse.layers * (device.readMs + asks * wayMs));
   }
+  if (first && host.layers) {
+    const bytes = 4 * 2 * host.layers.hidden + STEP_BYTES;
+    const ownMs = (first.layers * KERNELS + LAST_KERNELS) * device.dispatchMs + first.elements / device.elementsPerMs;
+    const there = (layers - first.layers) / layers;
+    const wayMs = link.latencyMs + (1000 * bytes) / link.bytesPerSecond + there * host.layers.passMs;
+    predicted.layers = 1000 / (ownMs + 2 * device.readMs + wayMs);
+  }
   predicted.requests = Math.min(host.tokensPerSecond, link.bytesPerSecond / TOKEN_BYTES);
   return predicted;
 }
@@ -78,23 +92,18 @@ export async function predict(
   host: Welcome,
   link: LinkSpeed,
 ): Promise<CompanionInfo["predicted"]> {
-  const { dtype = "auto", precise } = options.device ?? {};
-  const opened = await platform.openGpu(options.device ?? {}).catch(() => undefined);
+  const opened = await openDevice(platform, options.device).catch(() => undefined);
   // Without a device of one's own there is one way.
   if (!opened) return { requests: host.tokensPerSecond };
-  const device = await Device.open({ ...opened, withoutF16: dtype === "f32", precise });
+  const { device, kvFormat } = opened;
   try {
     const { profile } = device;
-    const kvFormat = dtype === "f16" || (dtype === "auto" && profile.f16) ? "f16" : "f32";
-    const slots = (sharesExperts: boolean) => {
-      try {
+    const slots = (sharesExperts: boolean) =>
+      unlessTooMuch(() => {
         const within = slotsWithin(options.memory, sources, profile, { ...runnerOptions, kvFormat, sharesExperts });
         return within ?? Number.POSITIVE_INFINITY;
-      } catch (error) {
-        if (error instanceof OutOfMemoryError) return undefined;
-        throw error;
-      }
-    };
+      });
+    const here = unlessTooMuch(() => layersWithin(options.memory, sources, profile, { ...runnerOptions, kvFormat }));
     const layers = sparseLayers(sources);
     const planned = layers[0] && planWeight(layers[0].gateUp, runnerOptions.quantization);
     const format = planned?.format ?? planWeight(sources.head, runnerOptions.quantization).format;
@@ -106,13 +115,14 @@ export async function predict(
       link,
       host,
       layers: sources.layers.length,
+      first: here === undefined ? undefined : { layers: here, elements: activeElements(sources, here) },
       sparse: {
         layers: layers.length,
         experts: layers[0]?.experts ?? 0,
         topK: layers[0]?.topK ?? 0,
         hidden: sources.finalNorm.weight.rows * sources.finalNorm.weight.columns,
       },
-      elements: sumWeights(sources, ({ rows, columns }) => rows * columns).active,
+      elements: activeElements(sources, sources.layers.length),
       expertElements: perExpert(({ rows, columns }) => rows * columns),
       expertBytes: perExpert((source) => weightBytes(planWeight(source, runnerOptions.quantization))),
       sharedSlots: options.memory === undefined ? 0 : slots(true),
@@ -121,6 +131,20 @@ export async function predict(
     });
   } finally {
     device.dispose();
+  }
+}
+
+/** What of the first `count` layers and of the head meets one token. */
+const activeElements = (sources: ModelWeights<WeightSource>, count: number): number =>
+  sumWeights({ ...sources, layers: sources.layers.slice(0, count) }, ({ rows, columns }) => rows * columns).active;
+
+/** Undefined where there is no room for it, or nothing to leave. */
+function unlessTooMuch<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof OutOfMemoryError || error instanceof InvalidRequestError) return undefined;
+    throw error;
   }
 }
 
