@@ -1,11 +1,16 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import type { IncomingMessage } from "node:http";
+import { get } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
 import { buildCli, onTestAdapter, sluice } from "../support/cli.ts";
 import { client, dataOf } from "../support/http.ts";
+import { fixtureFolder } from "../support/reference-model.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), "sluice-serve-"));
@@ -48,6 +53,17 @@ it("serves Sprout, and ends what is under way before it obeys SIGTERM", async ()
   const headers = { Authorization: "Bearer second" };
   const models = await (await api.get("/v1/models", { headers })).json();
   expect(models).toMatchObject({ data: [{ id: "tiny", max_model_len: 512 }] });
+  const load = ["--num-prompts", "3", "--random-input-len", "12", "--random-output-len", "4", "--ignore-eos"];
+  const bench = (...more: string[]) => sluice(["bench", "serve", "--base-url", match[1], ...load, ...more]);
+  expect(await bench()).toMatchObject({ code: 1, stderr: expect.stringContaining("401") });
+  const saved = join(folder, "bench.json");
+  const measured = await bench("--api-key", "first", "--max-concurrency", "2", "--save-result", saved);
+  expect(measured.code, measured.stderr).toBe(0);
+  expect(measured.stdout).toMatch(/Serving Benchmark Result/);
+  expect(measured.stdout).toMatch(/Successful requests: +3\b/);
+  expect(JSON.parse(readFileSync(saved, "utf8"))).toMatchObject({
+    ...{ model_id: "tiny", completed: 3, failed: 0, total_output_tokens: 12, total_input_tokens: 36 },
+  });
   const body = { prompt: "Once upon a time", max_tokens: 60, stream: true, ignore_eos: true };
   const reply = await api.post("/v1/completions", body, { headers });
   child.kill("SIGTERM");
@@ -55,6 +71,56 @@ it("serves Sprout, and ends what is under way before it obeys SIGTERM", async ()
   expect(events.at(-1)).toBe("[DONE]");
   expect(events.at(-2)).toContain('"finish_reason":"length"');
   expect(await ended(child)).toBe(0);
+});
+
+it("speaks HTTPS, and reads its certificate anew on SIGHUP", async () => {
+  const [key, cert] = [join(folder, "server.key"), join(folder, "server.crt")];
+  const certify = (name: string) => {
+    const args = `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=${name} -keyout ${key} -out ${cert}`;
+    execFileSync("openssl", args.split(" "), { stdio: "ignore" });
+  };
+  certify("first");
+  const args = [fixtureFolder("qwen3-next-tiny"), "--max-model-len", "128", "--max-num-seqs", "1"];
+  const { child, match, said } = await start(
+    [...args, "--ssl-certfile", cert, "--ssl-keyfile", key],
+    /Sluice serves \S+ on (https:\S+)\/v1/,
+  );
+  const nameOf = async () => {
+    const request = get(`${match[1]}/health`, {
+      rejectUnauthorized: false,
+      agent: false,
+    });
+    const [reply] = (await once(request, "response")) as [IncomingMessage];
+    reply.resume();
+    expect(reply.statusCode).toBe(200);
+    return (reply.socket as TLSSocket).getPeerCertificate().subject.CN;
+  };
+  expect(await nameOf()).toBe("first");
+  certify("second");
+  child.kill("SIGHUP");
+  await vi.waitFor(async () => expect(await nameOf()).toBe("second"), { timeout: 20_000 });
+  // One that cannot be read is told, and the last goes on.
+  rmSync(cert);
+  child.kill("SIGHUP");
+  await vi.waitFor(() => expect(said()).toContain("cannot be read"), { timeout: 20_000 });
+  expect(await nameOf()).toBe("second");
+  child.kill("SIGTERM");
+  expect(await ended(child)).toBe(0);
+});
+
+it("plans memory and loads nothing with --dry-run", async () => {
+  const args = ["serve", "--dry-run", "--max-model-len", "2k", "--max-num-seqs", "4", ...onTestAdapter];
+  const { code, stdout } = await sluice(args);
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^Memory on .*, which has .* GB$/m);
+  for (const part of ["weights", "KV cache", "recurrent state", "snapshots of it", "scratch", "total"])
+    expect(stdout).toMatch(new RegExp(`^ *${part} +[\\d.]+ [kMG]B`, "m"));
+  expect(stdout).toMatch(/^ *2048 +4$/m);
+  const share = await sluice([...args, "--gpu-memory-utilization", "0.5"]);
+  const cached = (text: string) => Number(/KV cache.* (\d+) tokens/.exec(text)![1]);
+  expect(cached(share.stdout)).toBeGreaterThan(cached(stdout));
+  const none = await sluice([...args, "--gpu-memory-utilization", "0.000001"]);
+  expect([none.code, none.stderr]).toEqual([1, expect.stringMatching(/gpu-memory-utilization.*is less than/)]);
 });
 
 it("serves from two processes, and says which is which", async () => {
