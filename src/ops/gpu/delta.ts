@@ -4,6 +4,7 @@ import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { convDecodeKernel } from "../../kernels/delta/conv-decode.ts";
 import { convPrefillKernel } from "../../kernels/delta/conv-prefill.ts";
 import { convStoreKernel } from "../../kernels/delta/conv-store.ts";
+import { convTilesKernel } from "../../kernels/delta/conv-tiles.ts";
 import { CHUNK, MIXING } from "../../kernels/delta/delta-chunk.ts";
 import { deltaSizes } from "../../kernels/delta/delta-matrices.ts";
 import { deltaMatrixScan } from "../../kernels/delta/delta-matrix-scan.ts";
@@ -22,6 +23,7 @@ const WORKGROUP = 64;
 
 /** Tokens that one thread of the convolution takes. */
 const CONV_ROWS = 8;
+const CONV_TILE_ROWS = 16;
 
 /** Plans for fewer tokens use the recurrent kernel, which needs no second dispatch and compiles faster. */
 const MIN_CHUNKED_TOKENS = 64;
@@ -46,11 +48,21 @@ export function causalConv(
     convDecodeKernel(recorder, { buffers, constants, grid: [groups, x.rows] });
     return y;
   }
-  convPrefillKernel(recorder, {
-    buffers,
-    constants: { ...constants, ROWS: CONV_ROWS },
-    grid: [groups, Math.ceil(x.rows / CONV_ROWS)],
-  });
+  const isInFours = [x.offset, x.stride, x.columns].every((size) => size % 4 === 0);
+  // Threads of software adapters wait for no memory, and four times the code takes long to compile.
+  if (isInFours && !recorder.profile.serialWorkgroups) {
+    convTilesKernel(recorder, {
+      buffers,
+      constants: { ...constants, ROWS: CONV_TILE_ROWS },
+      grid: [Math.ceil(x.columns / 4 / WORKGROUP), Math.ceil(x.rows / CONV_TILE_ROWS) + batch.maxSequences],
+    });
+  } else {
+    convPrefillKernel(recorder, {
+      buffers,
+      constants: { ...constants, ROWS: CONV_ROWS },
+      grid: [groups, Math.ceil(x.rows / CONV_ROWS)],
+    });
+  }
   convStoreKernel(recorder, {
     buffers: { x, ring, batch: batchBuffer },
     constants: { CHANNELS: x.columns, RING: CONV_RING },

@@ -10,7 +10,6 @@ import { KernelHarness } from "../../support/kernel-harness.ts";
 import { normals } from "../../support/random.ts";
 import type { Part } from "./delta-pair.ts";
 
-const CHANNELS = 70;
 const SLOTS = 3;
 const MAX_TOKENS = 80;
 
@@ -21,35 +20,41 @@ class ConvPair {
   readonly #weight: Float32Array<ArrayBuffer>;
   #seed = 1;
 
-  constructor(readonly taps = 4) {
-    this.#ring = new Float32Array(SLOTS * CONV_RING * CHANNELS).fill(Number.NaN);
-    const conv = new Float32Array(SLOTS * (taps - 1) * CHANNELS);
+  constructor(
+    readonly taps = 4,
+    /** Of a wider tensor, from column `offset` on. */
+    readonly channels = 70,
+    readonly offset = 3,
+  ) {
+    this.#ring = new Float32Array(SLOTS * CONV_RING * channels).fill(Number.NaN);
+    const conv = new Float32Array(SLOTS * (taps - 1) * channels);
     this.#host = { kind: "recurrent", conv, delta: new Float32Array() };
-    this.#weight = normals(CHANNELS * taps, 7);
+    this.#weight = normals(channels * taps, 7);
   }
 
   async step(kind: "prefill" | "decode", parts: readonly Part[]): Promise<void> {
+    const { channels, offset } = this;
     const limits = { maxTokens: MAX_TOKENS, maxSequences: SLOTS };
-    const harness = await KernelHarness.create({ limits });
+    const harness = await KernelHarness.create({ limits, without: { serialWorkgroups: true } });
     const tokens = parts.reduce((sum, part) => sum + part.tokens, 0);
-    const columns = CHANNELS + 5;
+    const columns = channels + offset + 4;
     const wide = new Float32Array(MAX_TOKENS * columns).fill(Number.NaN);
-    const values = normals(tokens * CHANNELS, this.#seed++);
-    for (let t = 0; t < tokens; t++) wide.set(values.subarray(t * CHANNELS, (t + 1) * CHANNELS), t * columns + 3);
-    const x = { ...harness.input("wide", MAX_TOKENS, columns, wide), columns: CHANNELS, offset: 3 };
+    const values = normals(tokens * channels, this.#seed++);
+    for (let t = 0; t < tokens; t++) wide.set(values.subarray(t * channels, (t + 1) * channels), t * columns + offset);
+    const x = { ...harness.input("wide", MAX_TOKENS, columns, wide), columns: channels, offset };
     const ring = harness.buffer("ring", this.#ring);
     const state: GpuRecurrentState = { kind: "recurrent", conv: ring, delta: ring };
-    const weight = { ...harness.vector("taps", this.#weight), rows: CHANNELS, columns: this.taps };
+    const weight = { ...harness.vector("taps", this.#weight), rows: channels, columns: this.taps };
     const y = harness.output(gpuCausalConv(harness.context, x, weight, state, { ...limits, kind }));
     harness.writeBatch(parts.map((part) => ({ ...part, tokens: new Uint32Array(part.tokens), blocks: [0, 1, 2, 3] })));
     await harness.run();
     const expected = causalConv(
-      hostTensor(tokens, CHANNELS, values),
-      hostTensor(CHANNELS, this.taps, this.#weight),
+      hostTensor(tokens, channels, values),
+      hostTensor(channels, this.taps, this.#weight),
       this.#host,
       hostBatch(parts.map((part) => ({ ...part, tokenIds: new Array(part.tokens).fill(0), blockTable: [] }))),
     );
-    expectClose((await harness.read(y)).subarray(0, tokens * CHANNELS), expected.data, 1e-6);
+    expectClose((await harness.read(y)).subarray(0, tokens * channels), expected.data, 1e-6);
     this.#ring.set(new Float32Array(await harness.readBuffer(ring), 0, this.#ring.length));
     harness.dispose();
   }
@@ -79,11 +84,19 @@ describe("causal conv", () => {
     expect.hasAssertions();
   });
 
-  test.each([1, 2, 3])("%i taps", async (taps) => {
-    const pair = new ConvPair(taps);
+  test.each([
+    { taps: 1, channels: 70, offset: 3 },
+    { taps: 2, channels: 70, offset: 3 },
+    { taps: 3, channels: 300, offset: 4 },
+    { taps: 4, channels: 300, offset: 0 },
+  ])("$taps taps, $channels channels from $offset on", async ({ taps, channels, offset }) => {
+    const pair = new ConvPair(taps, channels, offset);
     await pair.step("prefill", [{ tokens: 5, position: 0, slot: 0 }]);
     await pair.step("decode", [{ tokens: 1, position: 5, slot: 0 }]);
-    await pair.step("prefill", [{ tokens: 1, position: 6, slot: 0 }]);
+    await pair.step("prefill", [
+      { tokens: 19, position: 6, slot: 0 },
+      { tokens: 2, position: 0, slot: 1 },
+    ]);
     expect.hasAssertions();
   });
 });
