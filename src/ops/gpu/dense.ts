@@ -2,6 +2,7 @@ import { invariant } from "../../errors.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { embedKernel } from "../../kernels/dense/embed.ts";
 import { gatedRmsNormKernel } from "../../kernels/dense/gated-rms-norm.ts";
+import { gatedRmsNormHeadsKernel } from "../../kernels/dense/gated-rms-norm-heads.ts";
 import { lastRowsKernel } from "../../kernels/dense/last-rows.ts";
 import { mixExpertsKernel } from "../../kernels/dense/mix-experts.ts";
 import { rmsNormKernel } from "../../kernels/dense/rms-norm.ts";
@@ -46,11 +47,18 @@ export function gatedRmsNorm(
   const y = recorder.tensor("gated-rms-norm", x.rows, x.columns);
   const heads = x.columns / weight.columns;
   invariant(Number.isInteger(heads), `gated-rms-norm: ${x.columns} columns in heads of ${weight.columns}`);
-  gatedRmsNormKernel(recorder, {
-    buffers: { x, gate, factor: weight, batch: batchBuffer, y },
-    constants: { WORKGROUP: reduceThreads(recorder.profile), HEADS: heads, HEAD_DIM: weight.columns, EPS: eps },
-    grid: [heads, x.rows],
-  });
+  const buffers = { x, gate, factor: weight, batch: batchBuffer, y };
+  const constants = { HEADS: heads, HEAD_DIM: weight.columns, EPS: eps };
+  const { subgroups, subgroupMinSize, subgroupMaxSize } = recorder.profile;
+  const isHead = subgroups && subgroupMinSize === subgroupMaxSize && weight.columns === 4 * subgroupMinSize;
+  if (isHead && [x.offset, x.stride, gate.offset, gate.stride].every((size) => size % 4 === 0)) {
+    const threads = 8 * subgroupMinSize;
+    const grid = [Math.ceil(x.columns / 4 / threads), x.rows] as const;
+    gatedRmsNormHeadsKernel(recorder, { buffers, constants: { ...constants, WORKGROUP: threads }, grid });
+  } else {
+    const threads = reduceThreads(recorder.profile);
+    gatedRmsNormKernel(recorder, { buffers, constants: { ...constants, WORKGROUP: threads }, grid: [heads, x.rows] });
+  }
   return y;
 }
 
