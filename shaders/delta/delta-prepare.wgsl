@@ -29,10 +29,9 @@ const W_STRIDE = KEY_DIM / 4u + 1u;
 const SECOND = CHUNK * KEY_STRIDE;
 const THIRD = SECOND + CHUNK * max(max(KEY_STRIDE, VALUE_STRIDE), SQUARE_STRIDE);
 var<workgroup> pool: array<vec4<u32>, THIRD + CHUNK * INVERSE_STRIDE>;
-var<workgroup> logDecays: array<f32, CHUNK>;
 var<workgroup> gamma: array<f32, CHUNK>;
 var<workgroup> beta: array<f32, CHUNK>;
-var<workgroup> largest: array<f32, SUBGROUPS>;  // of |v|
+var<workgroup> bySubgroup: array<vec2<f32>, SUBGROUPS>;  // sum of g, largest |v|
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -51,26 +50,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
   // Rows beyond the chunk's end are zeros, and decay nothing. A decay below e^-40 is as good as e^-40, and leaves the
   // sums their precision.
+  var g = 0.0;
   if (thread < CHUNK) {
     let row = chunk.first + min(thread, chunk.count - 1u);
-    logDecays[thread] = select(0.0, max(logDecay(row, head), -40.0), thread < chunk.count);
+    g = select(0.0, max(logDecay(row, head), -40.0), thread < chunk.count);
     beta[thread] = select(0.0, writeStrength(row, head), thread < chunk.count);
   }
+  g = subgroupInclusiveAdd(g);
   var size = 0.0;
   for (var e = thread; e < chunk.count * VALUE_DIM / 4u; e += WORKGROUP) {
     let row = chunk.first + e / (VALUE_DIM / 4u);
     size = max(size, largestOf(qkv[row * rowSize + valueStart + e % (VALUE_DIM / 4u)]));
   }
   size = subgroupMax(size);
-  if (lane == 0u) { largest[subgroup] = size; }
+  if (lane == LANES - 1u) { bySubgroup[subgroup] = vec2<f32>(g, size); }
   workgroupBarrier();
-  size = 0.0;
-  for (var i = 0u; i < SUBGROUPS; i++) { size = max(size, largest[i]); }
-  if (thread < CHUNK) {
-    var sum = 0.0;
-    for (var i = 0u; i <= thread; i++) { sum += logDecays[i]; }
-    gamma[thread] = sum;
+  for (var i = 0u; i < SUBGROUPS; i++) {
+    size = max(size, bySubgroup[i].y);
+    g += select(0.0, bySubgroup[i].x, i < subgroup);
   }
+  if (thread < CHUNK) { gamma[thread] = g; }
   workgroupBarrier();
   let end = gamma[CHUNK - 1u];
   if (thread == 0u) { decays[home] = vec2<f32>(exp(end), size); }
