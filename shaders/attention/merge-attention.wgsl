@@ -22,7 +22,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     return;
   }
   let length = positionAt(row) + 1u;
-  let span = splitSpan(length);
+  let span = splitSpan(spannedLength(row));
   let splits = (length + span - 1u) / span;
   let first = (row * QUERY_HEADS + head) * SPLITS;
   var highest = stats[first].x;

@@ -139,9 +139,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
 }
 
-// How many tokens a row sees: 0 for one of a sequence that has ended.
-fn contextOf(row: u32) -> u32 { return select(positionAt(row) + 1u, 0u, positionAt(row) == INACTIVE); }
-
 fn stageQueries(tile: RowTile, firstHead: u32, slab: u32, thread: u32) {
   let width = SLAB / 4u;
   for (var i = thread; i < ROWS * width; i += WORKGROUP) {

@@ -94,9 +94,3 @@ fn ofLanes(value: f32) -> vec4<f32> {
 fn value4(row: u32, i: u32) -> vec4<f32> {
   return vec4<f32>(values2(row * (HEAD_DIM / 2u) + i), values2(row * (HEAD_DIM / 2u) + i + 1u));
 }
-
-// How many keys a row sees; none if its sequence has ended.
-fn contextOf(row: u32) -> u32 {
-  let position = positionAt(row);
-  return select(position + 1u, 0u, position == INACTIVE);
-}

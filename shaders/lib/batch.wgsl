@@ -19,6 +19,10 @@ fn tokenAt(row: u32) -> u32 { return batch[BATCH_HEADER + row]; }
 
 // INACTIVE for a row whose sequence has ended: nothing may be stored for it.
 fn positionAt(row: u32) -> u32 { return batch[BATCH_HEADER + MAX_TOKENS + row]; }
+
+// How many tokens a row sees: 0 for one of a sequence that has ended.
+fn contextOf(row: u32) -> u32 { return select(positionAt(row) + 1u, 0u, positionAt(row) == INACTIVE); }
+
 fn sequenceOf(row: u32) -> u32 { return batch[BATCH_HEADER + 2u * MAX_TOKENS + row]; }
 
 // Rows of sequence s: sequenceStart(s) up to, but not including, sequenceStart(s + 1).

@@ -5,12 +5,12 @@ import { appendKVKernel } from "../../kernels/attention/append-kv.ts";
 import { decodeAttentionKernel } from "../../kernels/attention/decode-attention.ts";
 import { kvRead, kvWrite } from "../../kernels/attention/kv-cache.ts";
 import {
+  type Bands,
   canMultiplyHeads,
-  matrixAttentionKernel,
-  matrixAttentionMain,
+  matrixAttentionKernels,
   matrixRows,
 } from "../../kernels/attention/matrix-attention.ts";
-import { mergeAttentionKernel } from "../../kernels/attention/merge-attention.ts";
+import { MERGED_COLUMNS, mergeAttentionKernel, mergeRangesKernel } from "../../kernels/attention/merge-attention.ts";
 import { PREFILL_ROWS, prefillAttentionKernel } from "../../kernels/attention/prefill-attention.ts";
 import { soloAttentionKernels } from "../../kernels/attention/solo-attention.ts";
 import { SPLIT_TILE } from "../../kernels/attention/splits.ts";
@@ -69,11 +69,13 @@ export function attention(
   if (lanes && lanes >= 4 && shape.headDim % (8 * lanes) === 0) {
     return soloAttention(gpu, lanes, queries, qkv, shape, cache, batch);
   }
-  const isShort = batch.kind === "decode" || queries.rows <= MAX_SINGLE_ROWS;
-  if (isShort) return decodeAttention(gpu, queries, qkv, shape, cache);
   const { profile } = gpu.recorder;
-  const isInMatrices = cache.format === "f16" && !profile.serialWorkgroups && canMultiplyHeads(shape.headDim, profile);
-  return (isInMatrices ? matrixAttention : prefillAttention)(gpu, queries, qkv, shape, cache, batch);
+  const isShort = batch.kind === "decode" || queries.rows <= MAX_SINGLE_ROWS;
+  const bands = isShort ? 1 : 4;
+  if (cache.format === "f16" && !profile.serialWorkgroups && canMultiplyHeads(shape.headDim, bands, profile)) {
+    return matrixAttention(gpu, bands, queries, qkv, shape, cache, batch);
+  }
+  return (isShort ? decodeAttention : prefillAttention)(gpu, queries, qkv, shape, cache, batch);
 }
 
 /** Up to so many rows are not worth a tile, but rather ranges of the context side by side. */
@@ -107,26 +109,52 @@ function prefillAttention(
   return y;
 }
 
-/** The same by products of matrices, on an f16 cache. */
+/** Rows by products of matrices, on an f16 cache: tiles of tokens or single ones, over all keys or ranges of them. */
 function matrixAttention(
-  { recorder, batchBuffer }: GpuContext,
+  gpu: GpuContext,
+  bands: Bands,
   queries: GpuTensor,
   qkv: GpuTensor,
   { queryHeads, keyValueHeads, headDim }: AttentionShape,
   { keys, values }: GpuKVCache,
   { maxSequences }: Batch,
 ): GpuTensor {
+  const { recorder, batchBuffer } = gpu;
+  const { rows } = queries;
   const group = queryHeads / keyValueHeads;
-  const heads = largestDivisor(group, 8);
-  const tokens = Math.floor(matrixRows(recorder.profile.matrix!) / heads);
-  const y = recorder.tensor("attention", queries.rows, queries.columns);
-  matrixAttentionKernel(recorder, {
-    uses: [matrixAttentionMain(headDim)],
-    buffers: { queries, qkv, y, batch: batchBuffer, keys, values },
-    constants: { HEADS: heads, GROUP: group, KEY_VALUE_HEADS: keyValueHeads, HEAD_DIM: headDim },
-    grid: [queryHeads / heads, Math.floor(queries.rows / tokens) + maxSequences],
+  const rowsPerTile = bands * recorder.profile.matrix!.m;
+  const heads = largestDivisor(group, rowsPerTile);
+  const tokens = bands === 1 ? 1 : Math.floor(rowsPerTile / heads);
+  const tiles = tokens === 1 ? rows : Math.floor(rows / tokens) + maxSequences;
+  const { MAX_BLOCKS, BLOCK } = recorder.globals;
+  const splits = chooseSplits((queryHeads / heads) * Math.ceil(rows / tokens), MAX_BLOCKS * BLOCK, bands === 1 ? 2 : 1);
+  const call = {
+    uses: [matrixRows(headDim, bands)],
+    constants: {
+      TILE_TOKENS: tokens,
+      HEADS: heads,
+      GROUP: group,
+      KEY_VALUE_HEADS: keyValueHeads,
+      HEAD_DIM: headDim,
+      SPLITS: splits,
+    },
+    grid: [splits, queryHeads / heads, tiles],
+  } as const;
+  if (splits === 1) {
+    const y = recorder.tensor("attention", rows, queries.columns);
+    matrixAttentionKernels.gated(recorder, {
+      ...call,
+      buffers: { queries, qkv, y, batch: batchBuffer, keys, values },
+    });
+    return y;
+  }
+  const sums = recorder.tensor("attention sums", rows * queryHeads * splits, headDim);
+  const stats = recorder.tensor("attention stats", rows * queryHeads * splits, 2);
+  matrixAttentionKernels.ranges(recorder, {
+    ...call,
+    buffers: { queries, sums, stats, batch: batchBuffer, keys, values },
   });
-  return y;
+  return mergeAttention(gpu, { sums, stats, qkv }, { queryHeads, headDim, splits, tokens });
 }
 
 /** Rows in subgroups that are workgroups: a token at a time over ranges of the context, or tiles over all of it. */
@@ -180,7 +208,7 @@ function decodeAttention(
   const group = queryHeads / keyValueHeads;
   // Partial scores and queries of eight heads need 20 KiB of workgroup memory.
   const heads = largestDivisor(group, recorder.profile.maxWorkgroupBytes >= 20 * 1024 ? 8 : 4);
-  const splits = chooseSplits((queryHeads / heads) * rows, MAX_BLOCKS * BLOCK);
+  const splits = chooseSplits((queryHeads / heads) * rows, MAX_BLOCKS * BLOCK, 2);
   const sums = recorder.tensor("attention sums", rows * queryHeads * splits, headDim);
   const stats = recorder.tensor("attention stats", rows * queryHeads * splits, 2);
   decodeAttentionKernel(recorder, {
@@ -195,21 +223,28 @@ function decodeAttention(
 function mergeAttention(
   { recorder, batchBuffer }: GpuContext,
   { sums, stats, qkv }: Record<"sums" | "stats" | "qkv", GpuTensor>,
-  { queryHeads, headDim, splits }: { queryHeads: number; headDim: number; splits: number },
+  { queryHeads, headDim, splits, tokens = 1 }: { queryHeads: number; headDim: number; splits: number; tokens?: number },
 ): GpuTensor {
   const y = recorder.tensor("attention", qkv.rows, queryHeads * headDim);
-  mergeAttentionKernel(recorder, {
+  const call = {
     buffers: { sums, stats, qkv, y, batch: batchBuffer },
-    constants: { QUERY_HEADS: queryHeads, HEAD_DIM: headDim, SPLITS: splits },
-    grid: [queryHeads, qkv.rows],
-  });
+    constants: { QUERY_HEADS: queryHeads, HEAD_DIM: headDim, SPLITS: splits, TILE_TOKENS: tokens },
+  };
+  if (splits <= FEW_SPLITS) mergeAttentionKernel(recorder, { ...call, grid: [queryHeads, qkv.rows] });
+  else mergeRangesKernel(recorder, { ...call, grid: [headDim / MERGED_COLUMNS, queryHeads, qkv.rows] });
   return y;
 }
 
-/** Enough ranges to fill a large GPU beside `others` workgroups, as far as the cache can ever need them. */
-function chooseSplits(others: number, capacity: number): number {
-  const wanted = Math.ceil(256 / others);
-  return Math.max(1, Math.min(wanted, Math.ceil(capacity / SPLIT_TILE), 64));
+/** Up to so many ranges are joined one after the other. */
+const FEW_SPLITS = 8;
+
+/** Workgroups that run at once on a large GPU, if each fills a processor. */
+const PROCESSORS = 132;
+
+/** Ranges for `perProcessor` workgroups to a processor of a large GPU beside `others`, as far as the cache can ever need them. */
+function chooseSplits(others: number, capacity: number, perProcessor: number): number {
+  const wanted = Math.round((perProcessor * PROCESSORS) / others);
+  return Math.max(1, Math.min(wanted, Math.ceil(capacity / SPLIT_TILE), PROCESSORS));
 }
 
 function largestDivisor(value: number, limit: number): number {

@@ -5,61 +5,93 @@ import { type AttentionCase, runAttention, shapeOf } from "./attention-case.ts";
 
 const small = shapeOf(4, 2, 64);
 
-/** Runs a prompt on an f16 cache by the kernel for matrices. */
-async function attend(c: Omit<AttentionCase, "kind">) {
-  const run = await runAttention({ options: MATRICES, ...c, kind: "prefill", format: "f16" });
-  expect(run.harness.recorder.dispatches.map((d) => d.kernel)).toContain("matrix-attention");
+/** Attends on an f16 cache, and says by which kernels. */
+async function attend(c: AttentionCase) {
+  const run = await runAttention({ options: MATRICES, format: "f16", ...c });
   await run.harness.run();
   const actual = (await run.harness.read(run.y)).subarray(0, run.rows * run.expected.columns);
+  const kernels = run.harness.recorder.dispatches.map((d) => d.kernel).slice(1);
   run.harness.dispose();
-  return { actual, expected: run.expected };
+  return { actual, expected: run.expected, kernels };
 }
 
-describe.skipIf(!(await hasMatrices()))("attention (prefill) by products of matrices", () => {
-  test.each<[string, Pick<AttentionCase, "shape" | "sequences">]>([
-    ["17 tokens", { shape: small, sequences: [{ position: 0, count: 17 }] }],
-    ["130 tokens", { shape: small, sequences: [{ position: 0, count: 130 }] }],
-    ["63 tokens from 1", { shape: small, sequences: [{ position: 1, count: 63 }] }],
-    ["64 tokens from 64", { shape: small, sequences: [{ position: 64, count: 64 }] }],
-    ["65 tokens from 900", { shape: small, sequences: [{ position: 900, count: 65 }] }],
-    ["one head of 32 dimensions", { shape: shapeOf(1, 1, 32), sequences: [{ position: 20, count: 33 }] }],
-    ["three heads of 96 dimensions to a key", { shape: shapeOf(6, 2, 96), sequences: [{ position: 20, count: 33 }] }],
-    ["sixteen heads to a key", { shape: shapeOf(16, 1, 32), sequences: [{ position: 20, count: 33 }] }],
-    ["heads of Qwen3-Next 80B", { shape: shapeOf(16, 2, 256), sequences: [{ position: 40, count: 45 }] }],
+// Large plans fill a GPU with tiles; in small ones, ranges of keys run side by side, and have to be joined.
+const plans: readonly [string, Pick<AttentionCase, "kind" | "maxTokens">, readonly string[]][] = [
+  ["tiles", { kind: "prefill", maxTokens: 1100 }, ["matrix-attention"]],
+  ["tiles and ranges", { kind: "prefill", maxTokens: 160 }, ["matrix-attention-ranges", "merge-attention"]],
+  ["many ranges", { kind: "prefill", maxTokens: 40 }, ["matrix-attention-ranges", "merge-ranges"]],
+  ["single tokens", { kind: "decode" }, ["matrix-attention-ranges", "merge-ranges"]],
+];
+
+describe.skipIf(!(await hasMatrices())).each(plans)("attention by matrices: %s", (_, plan, kernels) => {
+  const isDecode = plan.kind === "decode";
+  const fits = (count: number) => isDecode || count <= plan.maxTokens!;
+  const tokens = (position: number, count: number) =>
+    isDecode ? { position: position + count - 1, count: 1 } : { position, count };
+
+  test.each(
     [
-      "three sequences",
-      {
-        shape: small,
-        sequences: [
-          { position: 0, count: 37 },
-          { position: 300, count: 90 },
-          { position: 7, count: 1 },
-        ],
-      },
-    ],
-  ])("%s", async (_, c) => {
-    const { actual, expected } = await attend(c);
+      [0, 17],
+      [1, 63],
+      [20, 33],
+      [64, 64],
+      [0, 130],
+      [900, 40],
+    ].filter(([, count]) => fits(count)),
+  )("from token %i on %i", async (position, count) => {
+    const run = await attend({ ...plan, shape: small, sequences: [tokens(position, count)] });
+    expect(run.kernels).toEqual(kernels);
     // Queries, keys, values and shares are rounded to 11 bits.
+    expectClose(run.actual, run.expected.data, 1e-3, "attention");
+  });
+
+  test.each([
+    [1, 1, 32],
+    [6, 2, 96],
+    [16, 1, 32],
+  ])("%i query heads, %i key-value heads of %i", async (queryHeads, keyValueHeads, headDim) => {
+    const shape = shapeOf(queryHeads, keyValueHeads, headDim);
+    const { actual, expected } = await attend({ ...plan, shape, sequences: [tokens(20, 33)] });
+    expectClose(actual, expected.data, 1e-3, "attention");
+  });
+
+  test("three sequences", async () => {
+    const sequences = [tokens(7, 1), tokens(0, 11), tokens(300, 21)];
+    const { actual, expected } = await attend({ ...plan, shape: small, sequences });
     expectClose(actual, expected.data, 1e-3, "attention");
   });
 
   test("sums are scaled where scores grow", async () => {
-    const sequences = [{ position: 200, count: 80 }];
-    const { actual, expected } = await attend({ shape: small, sharpness: 16, sequences });
+    const sequences = [tokens(200, 40)];
+    const { actual, expected } = await attend({ ...plan, shape: small, sharpness: 16, sequences });
     expectClose(actual, expected.data, 5e-3, "attention");
   });
 
   test("keys beyond f16", async () => {
-    const { actual } = await attend({ shape: small, sharpness: 1e6, sequences: [{ position: 50, count: 40 }] });
+    const { actual } = await attend({ ...plan, shape: small, sharpness: 1e6, sequences: [tokens(50, 40)] });
     expect(actual.every(Number.isFinite)).toBe(true);
   });
 
   test("rows of sequences that have ended", async () => {
     const sequences = [5, 80, 33].map((position) => ({ position, count: 1 }));
-    const { actual, expected } = await attend({ shape: small, sequences, inactive: [1] });
+    const { actual, expected } = await attend({ ...plan, shape: small, sequences, inactive: [1] });
     const { columns, data } = expected;
     expect([...actual.subarray(columns, 2 * columns)]).toEqual(Array(columns).fill(0));
-    expectClose(actual.subarray(0, columns), data.subarray(0, columns), 2e-3);
-    expectClose(actual.subarray(2 * columns), data.subarray(2 * columns), 2e-3);
+    expectClose(actual.subarray(0, columns), data.subarray(0, columns), 1e-3);
+    expectClose(actual.subarray(2 * columns), data.subarray(2 * columns), 1e-3);
+  });
+});
+
+describe.skipIf(!(await hasMatrices()))("attention by matrices: heads of Qwen3-Next 80B", () => {
+  test.each([
+    ["prefill", 45],
+    ["decode", 1],
+  ] as const)("%s", async (kind, count) => {
+    const { actual, expected } = await attend({
+      kind,
+      shape: shapeOf(16, 2, 256),
+      sequences: [{ position: 90, count }],
+    });
+    expectClose(actual, expected.data, 1e-3, "attention");
   });
 });
