@@ -26,7 +26,7 @@ export function reportText(report: BenchReport): string {
     table(facts(report), { left: [0, 1] }),
   ];
   if (batches.length > 0) parts.push(batchText(batches));
-  for (const { step, kernels } of profile ?? []) parts.push(profileText(step, kernels));
+  for (const step of profile ?? []) parts.push(profileText(step));
   return parts.join("\n\n");
 }
 

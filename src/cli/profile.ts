@@ -1,7 +1,16 @@
 import { allBlocks, GREEDY } from "../engine/runner.ts";
+import type { PlanProfile } from "../gpu/profile-plan.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
 import { variedTokens } from "./measure.ts";
 import { table } from "./text.ts";
+
+/** Time on the device of one step. */
+export interface StepProfile {
+  readonly step: string;
+  /** The step as it runs in earnest. */
+  readonly wholeMicroseconds: number;
+  readonly kernels: readonly KernelTime[];
+}
 
 export interface KernelTime {
   readonly kernel: string;
@@ -14,15 +23,15 @@ export async function profileSteps(
   runner: ModelRunner,
   prompt: number,
   batch: readonly number[] = [],
-): Promise<{ step: string; kernels: KernelTime[] }[]> {
+): Promise<StepProfile[]> {
   const tokens = variedTokens(Math.min(prompt, runner.limits.maxBatchTokens), runner.limits.vocabularySize);
   const step = { tokens, position: 0, slot: 0, blocks: allBlocks(runner) };
   // The first run of each pays for memory that nobody has touched.
   await runner.profile("prefill", step);
-  const prefill = byKernel(await runner.profile("prefill", step));
+  const prefill = report(`prefill of ${tokens.length} tokens`, await runner.profile("prefill", step));
   await runner.prefill([{ ...step, sample: true }]);
   await runner.profile("decode");
-  const decode = byKernel(await runner.profile("decode"));
+  const decode = report("a decode step", await runner.profile("decode"));
   const batches = [];
   for (const sequences of batch.filter((count) => count > 1)) {
     const rows = Array.from({ length: sequences }, (_, slot) => ({
@@ -34,16 +43,12 @@ export async function profileSteps(
     for (const { slot } of rows) runner.setSampling(slot, { ...GREEDY, maxTokens: 8 }, []);
     await runner.decode(rows.map((row) => ({ ...row, token: row.token % runner.limits.vocabularySize })));
     await runner.profile("decode");
-    batches.push({ step: `a decode step of ${sequences}`, kernels: byKernel(await runner.profile("decode")) });
+    batches.push(report(`a decode step of ${sequences}`, await runner.profile("decode")));
   }
-  return [
-    { step: "a decode step", kernels: decode },
-    ...batches,
-    { step: `prefill of ${tokens.length} tokens`, kernels: prefill },
-  ];
+  return [decode, ...batches, prefill];
 }
 
-export function profileText(step: string, kernels: readonly KernelTime[]): string {
+export function profileText({ step, wholeMicroseconds, kernels }: StepProfile): string {
   const total = kernels.reduce((sum, { microseconds }) => sum + microseconds, 0);
   const rows = kernels.map(({ kernel, dispatches, microseconds }) => [
     kernel,
@@ -52,12 +57,25 @@ export function profileText(step: string, kernels: readonly KernelTime[]): strin
     (microseconds / dispatches).toFixed(1),
     `${((100 * microseconds) / total).toFixed(1)} %`,
   ]);
-  const title = [`${step}, ${(total / 1000).toFixed(3)} ms`, "dispatches", "µs", "µs each", "share"];
+  const whole = (wholeMicroseconds / 1000).toFixed(3);
+  const title = [
+    `${step}, ${whole} ms, its kernels alone ${(total / 1000).toFixed(3)} ms`,
+    "dispatches",
+    "µs",
+    "µs each",
+    "share",
+  ];
   return table([title, ...rows], { left: [0] });
 }
 
+const report = (step: string, { kernels, wholeNs }: PlanProfile): StepProfile => ({
+  step,
+  wholeMicroseconds: wholeNs / 1000,
+  kernels: byKernel(kernels),
+});
+
 /** The slowest first. */
-function byKernel(times: readonly { kernel: string; ns: number }[]): KernelTime[] {
+function byKernel(times: PlanProfile["kernels"]): KernelTime[] {
   const sums = new Map<string, { kernel: string; dispatches: number; microseconds: number }>();
   for (const { kernel, ns } of times) {
     const sum = sums.get(kernel) ?? { kernel, dispatches: 0, microseconds: 0 };

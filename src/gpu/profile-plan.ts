@@ -1,28 +1,48 @@
 import type { Plan } from "./plan.ts";
 
+/** Nanoseconds on the device. */
+export interface PlanProfile {
+  /** Each dispatch in a pass of its own, in order: what would overlap does not, and each carries the cost of timestamps. */
+  readonly kernels: readonly { readonly kernel: string; readonly ns: number }[];
+  /** All of them in one pass, as they run in earnest. */
+  readonly wholeNs: number;
+}
+
 /**
- * Runs a plan once with a timestamp around every dispatch: nanoseconds on the device, in order. Each dispatch has a pass
- * of its own, so what would overlap does not. Browsers round timestamps; Dawn does unless `timestamp_quantization` is off.
+ * Runs a plan twice: with a timestamp around every dispatch, then with one around all. Browsers round timestamps; Dawn does
+ * unless `timestamp_quantization` is off.
  */
-export async function profilePlan(device: GPUDevice, plan: Plan): Promise<{ kernel: string; ns: number }[]> {
+export async function profilePlan(device: GPUDevice, plan: Plan): Promise<PlanProfile> {
   const count = plan.kernels.length;
-  const querySet = device.createQuerySet({ type: "timestamp", count: 2 * count });
-  const size = 16 * count;
+  const ranges = Array.from({ length: count }, (_, i) => [i, i + 1] as const);
+  const times = await timePasses(device, plan, ranges);
+  const [wholeNs] = await timePasses(device, plan, [[0, count]]);
+  return { kernels: plan.kernels.map((kernel, i) => ({ kernel, ns: times[i] })), wholeNs };
+}
+
+/** How long a pass over each range of dispatches takes. */
+async function timePasses(
+  device: GPUDevice,
+  plan: Plan,
+  ranges: readonly (readonly [from: number, to: number])[],
+): Promise<number[]> {
+  const querySet = device.createQuerySet({ type: "timestamp", count: 2 * ranges.length });
+  const size = 16 * ranges.length;
   const resolved = device.createBuffer({ size, usage: GPUBufferUsage.QUERY_RESOLVE | GPUBufferUsage.COPY_SRC });
   const staging = device.createBuffer({ size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
   const encoder = device.createCommandEncoder({ label: "profile" });
-  for (let i = 0; i < count; i++) {
+  for (const [i, [from, to]] of ranges.entries()) {
     const timestampWrites = { querySet, beginningOfPassWriteIndex: 2 * i, endOfPassWriteIndex: 2 * i + 1 };
     const pass = encoder.beginComputePass({ timestampWrites });
-    plan.encodeOne(pass, i);
+    plan.encode(pass, from, to);
     pass.end();
   }
-  encoder.resolveQuerySet(querySet, 0, 2 * count, resolved, 0);
+  encoder.resolveQuerySet(querySet, 0, 2 * ranges.length, resolved, 0);
   encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
   device.queue.submit([encoder.finish()]);
   await staging.mapAsync(GPUMapMode.READ);
   const times = new BigUint64Array(staging.getMappedRange());
-  const result = plan.kernels.map((kernel, i) => ({ kernel, ns: Number(times[2 * i + 1] - times[2 * i]) }));
+  const result = ranges.map((_, i) => Number(times[2 * i + 1] - times[2 * i]));
   for (const resource of [querySet, resolved, staging]) resource.destroy();
   return result;
 }

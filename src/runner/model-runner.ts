@@ -11,7 +11,7 @@ import type {
 import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
-import { profilePlan } from "../gpu/profile-plan.ts";
+import { type PlanProfile, profilePlan } from "../gpu/profile-plan.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
 import { convertWeights, type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/weights.ts";
 import type { ExpertArena } from "../paging/expert-arena.ts";
@@ -330,10 +330,10 @@ export class ModelRunner implements Runner {
   }
 
   /**
-   * Nanoseconds on the device of every kernel of a step, in order; a decode step is one of as many rows as the batch holds
-   * from the last. Moves the state as the step does.
+   * What a step takes on the device; a decode step is one of as many rows as the batch holds from the last. Moves the state
+   * as two steps do.
    */
-  async profile(kind: "decode" | "prefill", step?: SequenceStep): Promise<{ kernel: string; ns: number }[]> {
+  async profile(kind: "decode" | "prefill", step?: SequenceStep): Promise<PlanProfile> {
     const compiled = step ? await this.#prepare(step, kind) : await this.#decodePlan(this.#slots.length);
     const profile = () => profilePlan(this.#device.gpu, compiled.plan);
     return this.#pager instanceof ExpertPager ? this.#pager.pretending(profile) : profile();
