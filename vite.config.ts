@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Plugin } from "vite";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
+import { bundledLicenses } from "./licenses/bundled-licenses.ts";
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -54,11 +55,16 @@ const xgrammar: Plugin = {
 
 const external = [/^node:/, "webgpu", "commander", "@sparticuz/chromium"];
 
+/** Of a bundle and its workers. */
+const withPlugins = (plugins: Plugin[]): ViteUserConfig => ({
+  plugins,
+  worker: { format: "es", plugins: () => plugins },
+});
+
 const library = (entries: string[], outDir: string, node: boolean): ViteUserConfig => ({
   base: "./",
-  plugins: node ? [xgrammar] : [xgrammar, minifyShaders],
+  ...withPlugins([xgrammar, ...(node ? [] : [minifyShaders]), bundledLicenses(outDir)]),
   publicDir: false,
-  worker: { format: "es", plugins: () => [xgrammar, minifyShaders] },
   build: {
     outDir,
     target: node ? "node20" : "es2022",
@@ -93,8 +99,11 @@ export default defineConfig(({ mode }): ViteUserConfig => {
       return {
         root: path("./demo"),
         base: "./",
-        plugins: [xgrammar, minifyShaders],
-        worker: { format: "es", plugins: () => [xgrammar, minifyShaders] },
+        ...withPlugins([
+          xgrammar,
+          minifyShaders,
+          bundledLicenses("dist/demo", ["@fontsource-variable/source-serif-4"]),
+        ]),
         resolve: { alias: { sluice: path("./src/index.ts") } },
         build: { outDir: path("./dist/demo"), emptyOutDir: true, target: "es2022" },
       };

@@ -78,6 +78,13 @@ export function Settings() {
         ))}
       </section>
       <Appearance />
+      <p class="hint imprint">
+        Sluice is free software, under the Apache License 2.0;{" "}
+        <a href="./third-party-licenses.txt" target="_blank" rel="noreferrer">
+          what it holds of others
+        </a>{" "}
+        is under their own.
+      </p>
     </div>
   );
 }
