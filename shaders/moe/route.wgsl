@@ -4,9 +4,11 @@
 override WORKGROUP: u32;
 override EXPERTS: u32;
 override TOP_K: u32;
+override LOGITS_OFFSET: u32;
+override LOGITS_STRIDE: u32;
 override IDS_AT: u32 = 0u;  // where the ids begin
 
-@group(0) @binding(0) var<storage, read> logits: array<f32>;         // [rows, EXPERTS]
+@group(0) @binding(0) var<storage, read> logits: array<f32>;         // [rows, EXPERTS], a view
 @group(0) @binding(1) var<storage, read_write> ids: array<u32>;      // [rows, TOP_K]
 @group(0) @binding(2) var<storage, read_write> weights: array<f32>;  // [rows, TOP_K]
 
@@ -30,7 +32,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var left: array<f32, SHARE>;
   for (var i = 0u; i < SHARE; i++) {
     let e = i * WORKGROUP + lane;
-    left[i] = select(TAKEN, comparable(logits[row * EXPERTS + min(e, EXPERTS - 1u)]), e < EXPERTS);
+    left[i] = select(TAKEN, comparable(logits[LOGITS_OFFSET + row * LOGITS_STRIDE + min(e, EXPERTS - 1u)]), e < EXPERTS);
   }
   var top = 0.0;
   var sum = 0.0;

@@ -213,13 +213,13 @@ const MIN_SUBGROUPS = 1500;
 /** Rows of a tile of pairs of one expert, whose weights are read once for each. */
 const EXPERT_TILE = 8;
 
-/** Threads that share a row of W, and what each of them holds: about 16 vectors of weights. */
-function teamShape(columns: number, blockWords: number, { subgroupMaxSize }: DeviceProfile) {
+/** Threads that share a row of W, and what each of them holds: about 16 vectors of weights. Software adapters compile slowly. */
+function teamShape(columns: number, blockWords: number, { subgroupMaxSize, specialize }: DeviceProfile) {
   const blocks = columns / 32;
   const wanted = 2 ** Math.ceil(Math.log2((blocks * blockWords) / 4));
   const lanes = Math.min(subgroupMaxSize, Math.max(4, wanted));
   const steps = Math.ceil(blocks / lanes);
-  const rows = Math.min(4, Math.max(1, 2 ** Math.floor(Math.log2(16 / (steps * blockWords)))));
+  const rows = Math.min(4, Math.max(1, 2 ** Math.floor(Math.log2((specialize ? 16 : 4) / (steps * blockWords)))));
   return { lanes, tile: { rows, steps, tokens: 2 } };
 }
 
