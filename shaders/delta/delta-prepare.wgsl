@@ -74,19 +74,21 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let end = gamma[CHUNK - 1u];
   if (thread == 0u) { decays[home] = vec2<f32>(exp(end), size); }
 
-  // K and Q, normalised: a subgroup takes a row of both.
-  for (var r = subgroup; r < CHUNK; r += SUBGROUPS) {
-    let start = (chunk.first + min(r, chunk.count - 1u)) * rowSize;
-    let e$p = $pu * LANES + lane;
-    let at$p = start + select(keyStart, queryStart, e$p >= KEYS8) + 2u * (e$p % KEYS8);
-    var low$p = vec4<f32>();
-    var high$p = vec4<f32>();
-    if (e$p < 2u * KEYS8) { low$p = qkv[at$p]; high$p = qkv[at$p + 1u]; }
-    var squares = vec2<f32>();
-    squares += (dot(low$p, low$p) + dot(high$p, high$p)) * select(vec2<f32>(1.0, 0.0), vec2<f32>(0.0, 1.0), e$p >= KEYS8);
-    let scale = select(vec2<f32>(), inverseSqrt(subgroupAdd(squares) + 1e-6), r < chunk.count);
-    if (e$p < KEYS8) { pool[r * KEY_STRIDE + e$p] = halves8(scale.x * low$p, scale.x * high$p); }
-    if (e$p >= KEYS8 && e$p < 2u * KEYS8) { storeQuery(out, r, e$p - KEYS8, scale.y * low$p, scale.y * high$p); }
+  // K and Q, normalised: a subgroup takes a row of both, and asks for four such rows before it uses one.
+  let e$p = $pu * LANES + lane;
+  let part$p = select(keyStart, queryStart, e$p >= KEYS8) + 2u * (e$p % KEYS8);
+  let isIn$p = select(vec2<f32>(1.0, 0.0), vec2<f32>(0.0, 1.0), e$p >= KEYS8);
+  for (var first = subgroup; first < CHUNK; first += 4u * SUBGROUPS) {
+    let r$q = first + $qu * SUBGROUPS;
+    let at$p$q = (chunk.first + min(r$q, chunk.count - 1u)) * rowSize + part$p;
+    var low$p$q = vec4<f32>();
+    var high$p$q = vec4<f32>();
+    if (e$p < 2u * KEYS8) { low$p$q = qkv[at$p$q]; high$p$q = qkv[at$p$q + 1u]; }
+    var squares$q = vec2<f32>();
+    squares$q += (dot(low$p$q, low$p$q) + dot(high$p$q, high$p$q)) * isIn$p;
+    let scale$q = select(vec2<f32>(), inverseSqrt(subgroupAdd(squares$q) + 1e-6), r$q < chunk.count);
+    if (e$p < KEYS8) { pool[r$q * KEY_STRIDE + e$p] = halves8(scale$q.x * low$p$q, scale$q.x * high$p$q); }
+    if (e$p >= KEYS8 && e$p < 2u * KEYS8) { storeQuery(out, r$q, e$p - KEYS8, scale$q.y * low$p$q, scale$q.y * high$p$q); }
   }
   workgroupBarrier();
 

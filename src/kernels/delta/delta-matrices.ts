@@ -42,8 +42,11 @@ export function deltaSizes(profile: DeviceProfile, { keyDim, valueDim }: DeltaSh
   const chunk = (subgroups / 2) * m;
   const slice = 2 * n;
   const isWhole = [m, n, k, 8].every((size) => keyDim % size === 0 && chunk % size === 0) && valueDim % slice === 0;
+  const threads = subgroups * lanes;
   const isSmall =
-    subgroups * lanes <= maxInvocations &&
+    threads <= maxInvocations &&
+    // The last step of inverting a chunk's matrix has four entries a thread.
+    threads >= (chunk / 4) ** 2 &&
     keyDim <= MAX_KEY_DIM &&
     workgroupBytes(chunk, slice, keyDim, valueDim) <= maxWorkgroupBytes;
   if (!isWhole || !isSmall) return undefined;

@@ -15,6 +15,7 @@ export const deltaPrepare = (sizes: DeltaSizes) =>
     name: "delta-prepare",
     source: expand(source, {
       p: Math.ceil(sizes.keyDim / 4 / sizes.lanes),
+      q: 4,
       g: sizes.chunk / sizes.matrix.n,
       t: Math.ceil(sizes.keyDim / sizes.matrix.n / sizes.subgroups),
       r: sizes.chunk / sizes.matrix.m,
