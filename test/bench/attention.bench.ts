@@ -1,5 +1,7 @@
+import { isSoftware } from "../../src/gpu/profile.ts";
 import { attention } from "../../src/ops/gpu/attention.ts";
 import type { AttentionShape } from "../../src/ops/ops.ts";
+import { testDevice } from "../support/gpu.ts";
 import { type BenchCase, bench } from "./bench.ts";
 
 const shapes: Readonly<Record<string, AttentionShape>> = {
@@ -39,13 +41,24 @@ function attend(model: string, position: number, count: number): BenchCase {
   };
 }
 
+/** What would keep a CPU busy for minutes. */
+const long = [
+  attend("80B", 32_767, 1),
+  attend("80B", 262_143, 1),
+  attend("80B", 0, 4096),
+  attend("80B", 32_768, 512),
+  attend("80B", 32_768, 64),
+];
+
 bench(
   "attention",
-  Object.keys(shapes).flatMap((model) => [
-    attend(model, 1023, 1),
-    attend(model, 4095, 1),
-    attend(model, 16383, 1),
-    attend(model, 0, 512),
-    attend(model, 4096, 512),
-  ]),
+  Object.keys(shapes)
+    .flatMap((model) => [
+      attend(model, 1023, 1),
+      attend(model, 4095, 1),
+      attend(model, 16383, 1),
+      attend(model, 0, 512),
+      attend(model, 4096, 512),
+    ])
+    .concat(isSoftware((await testDevice()).adapter.info) ? [] : long),
 );
