@@ -30,8 +30,9 @@ export function browserKinds(): BrowserKind[] {
 }
 
 /** A headless Chromium with WebGPU, on a software adapter where there is no other. */
-export async function launchBrowser(kind?: BrowserKind): Promise<Browser> {
-  return chromium.launch(await launchOptions(kind));
+export async function launchBrowser(kind?: BrowserKind, args: readonly string[] = []): Promise<Browser> {
+  const options = await launchOptions(kind);
+  return chromium.launch({ ...options, args: [...options.args!, ...args] });
 }
 
 /** The same with a profile on disk: what pages store goes there, and outlives the browser. */

@@ -43,7 +43,10 @@ function answer(content: Uint8Array | string | undefined, request: IncomingMessa
   response.setHeader("cache-control", "no-store");
   if (request.method === "OPTIONS") return void response.writeHead(204).end();
   if (content === undefined) return void response.writeHead(404).end();
-  const body = Buffer.from(content as Uint8Array);
+  const body =
+    typeof content === "string"
+      ? Buffer.from(content)
+      : Buffer.from(content.buffer, content.byteOffset, content.byteLength);
   response.setHeader("etag", `"${checksum(body)}"`);
   const match = request.headers.range?.match(/^bytes=(\d+)-(\d+)$/);
   if (!match) return void response.writeHead(200, { "content-length": body.length }).end(body);
