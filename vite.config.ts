@@ -63,7 +63,7 @@ const withPlugins = (plugins: Plugin[]): ViteUserConfig => ({
 
 const library = (entries: string[], outDir: string, node: boolean): ViteUserConfig => ({
   base: "./",
-  ...withPlugins([xgrammar, ...(node ? [] : [minifyShaders]), bundledLicenses(outDir)]),
+  ...withPlugins([xgrammar, ...(node ? [] : [minifyShaders]), bundledLicenses()]),
   publicDir: false,
   build: {
     outDir,
@@ -99,11 +99,7 @@ export default defineConfig(({ mode }): ViteUserConfig => {
       return {
         root: path("./demo"),
         base: "./",
-        ...withPlugins([
-          xgrammar,
-          minifyShaders,
-          bundledLicenses("dist/demo", ["@fontsource-variable/source-serif-4"]),
-        ]),
+        ...withPlugins([xgrammar, minifyShaders, bundledLicenses(["@fontsource-variable/source-serif-4"])]),
         resolve: { alias: { sluice: path("./src/index.ts") } },
         build: { outDir: path("./dist/demo"), emptyOutDir: true, target: "es2022" },
       };
