@@ -1,6 +1,7 @@
-import { chunked, recurrent } from "../../src/ops/gpu/delta.ts";
+import { byMatrices, chunked, recurrent } from "../../src/ops/gpu/delta.ts";
 import type { DeltaShape } from "../../src/ops/ops.ts";
 import { deltaChannels } from "../../src/reference/host-state.ts";
+import { KernelHarness } from "../support/kernel-harness.ts";
 import { normals } from "../support/random.ts";
 import { type BenchCase, bench } from "./bench.ts";
 
@@ -9,7 +10,10 @@ const shapes: Readonly<Record<string, DeltaShape>> = {
   "80B": { keyHeads: 16, valueHeads: 32, keyDim: 128, valueDim: 128, convTaps: 4 },
 };
 
-const algorithms = { recurrent, chunked };
+const algorithms = { recurrent, chunked, byMatrices };
+
+const { profile } = await KernelHarness.create();
+const isGpu = !profile.serialWorkgroups;
 
 /** `tokens` of one sequence through one way of the delta rule; operations are those of the recurrence. */
 function delta(model: string, tokens: number, name: keyof typeof algorithms): BenchCase {
@@ -49,4 +53,6 @@ bench("delta", [
   ...Object.keys(shapes).flatMap((model) =>
     [16, 64, 256, 512].flatMap((tokens) => [delta(model, tokens, "recurrent"), delta(model, tokens, "chunked")]),
   ),
+  ...(isGpu ? [delta("80B", 4096, "chunked")] : []),
+  ...(isGpu && profile.matrix ? [64, 512, 4096].map((tokens) => delta("80B", tokens, "byMatrices")) : []),
 ]);
