@@ -80,11 +80,15 @@ fn main(
 
   stageQueries(tile, firstHead, thread);
   workgroupBarrier();
-  let q$k = queryMatrix(band * M, slice * SLICE + $ku * K);
+  let queriesAt = band * M * STRIDE + slice * (SLICE / 8u);
+  let q$k = subgroupMatrixLoad<Left, row_major>(&halves, queriesAt + $ku * K / 8u, STRIDE);
   workgroupBarrier();
   if (isBringing$p) { halves[at$p] = k$p; }
   workgroupBarrier();
 
+  let keysAt = half * N * STRIDE + slice * (SLICE / 8u);
+  let scoresAt = (slice * ROWS + band * M) * SCORE_STRIDE + half * N / 4u;
+  let sumsAt = subgroup * M * N / 4u;
   let row = thread / PARTS;
   let part = thread % PARTS;
   var context = 0u;
@@ -98,9 +102,8 @@ fn main(
     if (thread == 0u) { hasGrown = 0u; }
 
     var s = Result();
-    s = subgroupMatrixMultiplyAccumulate(q$k, keyMatrix(half * N, slice * SLICE + $ku * K), s);
-    let corner = (slice * ROWS + band * M) * SCORE_STRIDE + half * N / 4u;
-    subgroupMatrixStore<row_major>(&scores, corner, s, SCORE_STRIDE);
+    s = subgroupMatrixMultiplyAccumulate(q$k, subgroupMatrixLoad<Right, col_major>(&halves, keysAt + $ku * K / 8u, STRIDE), s);
+    subgroupMatrixStore<row_major>(&scores, scoresAt, s, SCORE_STRIDE);
     workgroupBarrier();
 
     if (isBringing$p) { halves[KEYS * STRIDE + at$p] = v$p; }
@@ -136,7 +139,8 @@ fn main(
     }
 
     if (workgroupUniformLoad(&hasGrown) != 0u) {
-      o$b_$s = scaled(o$b_$s, $bu * M, place);
+      show(o$b_$s, sumsAt); scale($bu * M, place); o$b_$s = subgroupMatrixLoad<Result, row_major>(&scores, sumsAt, N / 4u);
+      workgroupBarrier();
     }
     for (var i = 0u; i < KEYS; i += K) {
       let share$b = subgroupMatrixLoad<Left, row_major>(&shares, $bu * M * SHARE_STRIDE + i / 8u, SHARE_STRIDE);
@@ -147,8 +151,7 @@ fn main(
 
   for (var d = 1u; d < PARTS; d *= 2u) { l += subgroupShuffleXor(l, d); }
   if (part == 0u && row / HEADS < tile.count) { finishRow(place, row, m, l); }
-  workgroupBarrier();
-  finish(o$b_$s, $bu * M, stripe$s, place);
+  show(o$b_$s, sumsAt); finish($bu * M, stripe$s, place);
 }
 
 fn findTile(index: u32) -> RowTile {
@@ -185,37 +188,26 @@ fn pieceRow(cached: Cached, key: u32) -> u32 {
   return cacheRow(cached.sequence, cached.head, min(key, cached.last)) * PIECES;
 }
 
-// K dimensions of M rows.
-fn queryMatrix(row: u32, dimension: u32) -> Left {
-  return subgroupMatrixLoad<Left, row_major>(&halves, row * STRIDE + dimension / 8u, STRIDE);
+// Puts a subgroup's sums of M rows and N dimensions where its lanes can read them.
+fn show(sums: Result, at: u32) {
+  workgroupBarrier();
+  subgroupMatrixStore<row_major>(&scores, at, sums, N / 4u);
+  workgroupBarrier();
 }
 
-// K dimensions of N keys.
-fn keyMatrix(key: u32, dimension: u32) -> Right {
-  return subgroupMatrixLoad<Right, col_major>(&halves, key * STRIDE + dimension / 8u, STRIDE);
+// Multiplies what is shown of M rows by their factors.
+fn scale(firstRow: u32, place: Place) {
+  let at = place.subgroup * M * N / 4u;
+  for (var e = place.lane; e < M * N / 4u; e += LANES) { scores[at + e] *= factors[firstRow + e / (N / 4u)]; }
+  workgroupBarrier();
 }
 
-// A subgroup's sums of M rows, times their factors.
-fn scaled(sums: Result, firstRow: u32, place: Place) -> Result {
-  let base = place.subgroup * M * N / 4u;
-  subgroupMatrixStore<row_major>(&scores, base, sums, N / 4u);
-  workgroupBarrier();
-  for (var e = place.lane; e < M * N / 4u; e += LANES) { scores[base + e] *= factors[firstRow + e / (N / 4u)]; }
-  workgroupBarrier();
-  let result = subgroupMatrixLoad<Result, row_major>(&scores, base, N / 4u);
-  workgroupBarrier();
-  return result;
-}
-
-// Hands a subgroup's sums of M rows and N dimensions on, by fours.
-fn finish(sums: Result, firstRow: u32, stripe: u32, place: Place) {
-  let base = place.subgroup * M * N / 4u;
-  subgroupMatrixStore<row_major>(&scores, base, sums, N / 4u);
-  workgroupBarrier();
+// Hands on what is shown of M rows and N dimensions, by fours.
+fn finish(firstRow: u32, stripe: u32, place: Place) {
+  let at = place.subgroup * M * N / 4u;
   for (var e = place.lane; e < M * N / 4u; e += LANES) {
     let row = firstRow + e / (N / 4u);
     let i = stripe * N + 4u * (e % (N / 4u));
-    if (row / HEADS < place.tile.count && i < HEAD_DIM) { finishSums(place, row, i, scores[base + e]); }
+    if (row / HEADS < place.tile.count && i < HEAD_DIM) { finishSums(place, row, i, scores[at + e]); }
   }
-  workgroupBarrier();
 }
