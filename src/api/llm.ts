@@ -51,12 +51,12 @@ export class LocalLLM implements LanguageModel {
   }
 
   chat(messages: readonly ChatMessage[], params: ChatParams = {}): Generation {
-    return this.#generation(params, ({ template, tokenizer }) => {
+    return this.#generation(params, async ({ template, tokenizer }) => {
       const options = templateOptions(params);
       const text = template.render(messages, options);
       if (!tokenizer)
         throw new InvalidRequestError("messages", "this model has no tokenizer; use generate() with token ids.");
-      const prompt = tokenizer.encode(text);
+      const prompt = await tokenizer.encodeLong(text);
       const parts = template.boundaries(messages, options);
       const boundary = parts[parts.length - 1];
       const counts = tokenCounts(tokenizer, text, prompt, parts).filter((count) => count > 0);
@@ -70,16 +70,16 @@ export class LocalLLM implements LanguageModel {
   }
 
   generate(prompt: string | readonly number[], params: GenerateParams = {}): Generation {
-    return this.#generation(params, ({ tokenizer }) => {
+    return this.#generation(params, async ({ tokenizer }) => {
       const structure = params.format && formatStructure(params.format);
       if (typeof prompt !== "string") return { prompt, structure };
       if (!tokenizer) throw new InvalidRequestError("prompt", "this model has no tokenizer; give token ids.");
-      return { prompt: tokenizer.encode(prompt), structure };
+      return { prompt: await tokenizer.encodeLong(prompt), structure };
     });
   }
 
   async tokenize(text: string): Promise<number[]> {
-    return this.#tokenizer().encode(text);
+    return this.#tokenizer().encodeLong(text);
   }
 
   async detokenize(ids: readonly number[]): Promise<string> {
@@ -119,7 +119,9 @@ export class LocalLLM implements LanguageModel {
 
   #generation(
     params: GenerateParams,
-    render: (model: LoadedModel) => Pick<ReplyRequest, "prompt" | "boundaries" | "plan"> & { structure?: Structure },
+    render: (
+      model: LoadedModel,
+    ) => Promise<Pick<ReplyRequest, "prompt" | "boundaries" | "plan"> & { structure?: Structure }>,
   ): Generation {
     const run = async function* (this: LocalLLM): AsyncGenerator<GenerationEvent, void, void> {
       const startMs = performance.now();
@@ -127,7 +129,7 @@ export class LocalLLM implements LanguageModel {
       try {
         const model = await this.#loaded();
         checkParams(params, model);
-        const { structure, ...rendered } = render(model);
+        const { structure, ...rendered } = await render(model);
         constraint = structure && (await constrain(model, structure, params));
         // What a structure makes whole has to end.
         const ending = constraint ? { ...params, ignoreEos: false } : params;

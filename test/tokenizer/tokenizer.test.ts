@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { CheckpointError } from "../../src/errors.ts";
 import { Tokenizer } from "../../src/tokenizer/tokenizer.ts";
+import { random } from "../support/random.ts";
 import { openTokenizer, QWEN3, readJson, SPROUT, sproutReference, tokenizerFiles } from "./tokenizers.ts";
 
 const qwen = openTokenizer(QWEN3);
@@ -27,6 +28,51 @@ describe("Qwen3's own tokenizer", () => {
     expect(qwen.encode(`a${content}b`)).toEqual([64, id, 65]);
     expect(qwen.decode([id])).toBe(content);
     expect(qwen.isSpecial(id)).toBe(content.startsWith("<|") && id < 151657);
+  });
+
+  test("gives long texts the same ids in parts, again and when they go on", async () => {
+    const next = random(7);
+    const pieces = [
+      "\n",
+      "\r\n",
+      "\n\n",
+      " \n",
+      "A",
+      " the",
+      "é",
+      "e\u0301",
+      "'s",
+      "東京",
+      "<|im_end|>\n<|im_start|>",
+      "<think>",
+      "12",
+      "  ",
+      "—x",
+      "\n\t",
+      "\n.",
+      "ᄀ\n각",
+    ];
+    let text = "";
+    for (let round = 0; round < 3; round++) {
+      for (let i = 0; i < 5000; i++) text += pieces[Math.floor(next() * pieces.length)];
+      expect(await qwen.encodeLong(text)).toEqual(qwen.encode(text));
+    }
+    const plain = "a b ".repeat(20_000);
+    expect(await qwen.encodeLong(plain)).toEqual(qwen.encode(plain));
+  });
+
+  test("lets others have their turn while it encodes a long text, and remembers that", async () => {
+    const line = (i: number) => `Line ${i} of a long text, which is read again and again.\n`;
+    const text = Array.from({ length: 8000 }, (_, i) => line(i)).join("");
+    let turns = 0;
+    const timer = setInterval(() => turns++, 0);
+    await qwen.encodeLong(text);
+    const atFirst = turns;
+    turns = 0;
+    await qwen.encodeLong(text + line(8001));
+    clearInterval(timer);
+    expect(atFirst).toBeGreaterThan(10);
+    expect(turns).toBeLessThan(atFirst / 3);
   });
 
   test("counts the ids in use, not the embedding's rows", () => {
