@@ -98,7 +98,7 @@ async function serve(source: string, options: ServeOptions, notes: readonly stri
     await server.ready();
     await sayReady(source, url, await llm, keys.length, options, log);
     const stop = await throughputLines(await llm, options, log);
-    notify("--ready");
+    notify("READY=1");
     await closed;
     stop();
     await (await llm).dispose();
@@ -121,6 +121,8 @@ async function listen(server: LLMServer, options: ServeOptions): Promise<string>
       "SIGHUP",
       () => void readTls(options).then((renewed) => server.renewCertificate(renewed!), console.error),
     );
+  // Else a reload would end the service.
+  else if (process.env.NOTIFY_SOCKET) process.on("SIGHUP", () => {});
   return server.listen({ host, port, socket: uds, tls }).catch((error: Error) => {
     const where = uds ?? `${host}, port ${port}`;
     throw new LLMError(`Cannot listen on ${where}: ${error.message}. Try another ${uds ? "--uds" : "--port"}.`);
@@ -194,7 +196,7 @@ function closeOnSignal(server: LLMServer, timeoutMs: number, log: Log): Promise<
       if (isSecond || server.state === "loading") process.exit(130);
       isSecond = true;
       log.info("Stopping: no further requests are taken; those under way are answered.");
-      notify("--stopping");
+      notify("STOPPING=1");
       server.close({ timeoutMs }).then(resolve, reject);
     };
     process.on("SIGTERM", stop);
@@ -203,6 +205,6 @@ function closeOnSignal(server: LLMServer, timeoutMs: number, log: Log): Promise<
 }
 
 /** Tells systemd, where it has started this process and waits to hear. */
-function notify(state: "--ready" | "--stopping"): void {
+function notify(state: "READY=1" | "STOPPING=1"): void {
   if (process.env.NOTIFY_SOCKET) execFile("systemd-notify", [state], () => {});
 }

@@ -19,12 +19,13 @@ beforeAll(buildCli);
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Starts `sluice serve` and waits for a text in what it says. */
-async function start(args: readonly string[], until: RegExp) {
+async function start(args: readonly string[], until: RegExp, env: NodeJS.ProcessEnv = {}) {
   const child = spawn(
     process.execPath,
     [`${root}/dist/node/cli.js`, "serve", "--port", "0", ...args, ...onTestAdapter],
     {
       cwd: root,
+      env: { ...process.env, ...env },
     },
   );
   let said = "";
@@ -45,8 +46,13 @@ it("serves Sprout, and ends what is under way before it obeys SIGTERM", async ()
   const keys = join(folder, "keys.txt");
   writeFileSync(keys, "# whose\nfirst\n\nsecond\n");
   const args = ["--api-key-file", keys, "--served-model-name", "tiny", "--max-model-len", "0.5k", "--dtype", "f32"];
-  const { child, match, said } = await start(args, /Sluice serves \S+ on (http:\S+)\/v1/);
+  // As under systemd.
+  const told = join(folder, "told.txt");
+  writeFileSync(join(folder, "systemd-notify"), `#!/bin/sh\necho "$@" >> ${told}\n`, { mode: 0o755 });
+  const env = { NOTIFY_SOCKET: "/run/notify", PATH: `${folder}:${process.env.PATH}` };
+  const { child, match, said } = await start(args, /Sluice serves \S+ on (http:\S+)\/v1/, env);
   expect(said()).toContain("Application startup complete.");
+  child.kill("SIGHUP");
   expect(said()).toMatch(/GPU KV cache size: \d+ tokens; 16 replies/);
   const api = client(match[1]);
   expect((await api.post("/v1/chat/completions", {})).status).toBe(401);
@@ -71,6 +77,7 @@ it("serves Sprout, and ends what is under way before it obeys SIGTERM", async ()
   expect(events.at(-1)).toBe("[DONE]");
   expect(events.at(-2)).toContain('"finish_reason":"length"');
   expect(await ended(child)).toBe(0);
+  expect(readFileSync(told, "utf8").split("\n")).toEqual(["READY=1", "STOPPING=1", ""]);
 });
 
 it("speaks HTTPS, and reads its certificate anew on SIGHUP", async () => {
