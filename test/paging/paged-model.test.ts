@@ -4,7 +4,7 @@ import type { ResolvedSampling } from "../../src/engine/runner.ts";
 import { SHAPES } from "../../src/models/qwen3-next/shapes.ts";
 import type { ModelRunner } from "../../src/runner/model-runner.ts";
 import { type GpuModelOptions, loadGpuSources, openGpuModel } from "../support/gpu-model.ts";
-import { GREEDY } from "../support/greedy.ts";
+import { GREEDY as LIKELIEST } from "../support/greedy.ts";
 import { madeUpModel } from "./made-up-model.ts";
 
 /** The whole of what is promised takes minutes: 256 + 256 tokens after a prompt of 2,000. */
@@ -14,6 +14,7 @@ const REPLY = isLong ? 256 : 12;
 
 const TIMEOUT = isLong ? 1_800_000 : 240_000;
 
+const GREEDY = { ...LIKELIEST, maxTokens: REPLY };
 const SAMPLED = { ...GREEDY, temperature: 0.9, topP: 0.95, seed: 11 };
 
 /** 256 experts of which a token takes 8, as published; narrower, for software adapters. */
@@ -80,7 +81,7 @@ const promptOf = (length: number, seed: number) => Array.from({ length }, (_, i)
 
 async function reply(engine: Engine, prompt: readonly number[], sampling: ResolvedSampling): Promise<number[]> {
   const tokens: number[] = [];
-  for await (const event of engine.generate({ prompt, sampling: { ...sampling, maxTokens: REPLY } })) {
+  for await (const event of engine.generate({ prompt, sampling })) {
     if (event.kind === "token") tokens.push(event.sampled.token);
   }
   return tokens;
@@ -96,11 +97,27 @@ async function conversation(runner: ModelRunner): Promise<number[][]> {
   return replies;
 }
 
+/** Four replies at once, to prompts of different lengths, greedy and sampled; they end one after the other. */
+async function company(runner: ModelRunner): Promise<number[][]> {
+  const engine = new Engine(runner);
+  const replies = await Promise.all(
+    [0, 1, 2, 3].map((i) => {
+      const sampling = i % 2 === 0 ? GREEDY : { ...SAMPLED, seed: i };
+      return reply(engine, promptOf(20 + 30 * i, 5 * i), { ...sampling, maxTokens: REPLY - 2 * i });
+    }),
+  );
+  engine.dispose();
+  return replies;
+}
+
 describe.each(MODELS)("$name", ({ open, experts, topK, shares, isFused = false }) => {
+  const several = { maxSequences: 4, cacheTokens: 4 * options.maxContext! };
   let expected: number[][];
+  let expectedTogether: number[][] | undefined;
 
   beforeAll(async () => {
     expected = await conversation(await open({}));
+    if (!isFused) expectedTogether = await company(await open(several));
   }, TIMEOUT);
 
   test.each(shares)(
@@ -112,6 +129,10 @@ describe.each(MODELS)("$name", ({ open, experts, topK, shares, isFused = false }
       expect(runner.decodeKernels.includes("decode-gate-up-paged")).toBe(isFused);
       expect(await conversation(runner)).toEqual(expected);
       if (share === 1) return;
+      if (expectedTogether) {
+        const shared = await open({ ...several, expertSlots: slots });
+        expect(await company(shared)).toEqual(expectedTogether);
+      }
       const { layers } = runner.paging!;
       if (isLong) console.log(share, JSON.stringify(sums(layers)));
       for (const { hits, misses } of layers) {
