@@ -56,14 +56,17 @@ const xgrammar: Plugin = {
 const external = [/^node:/, "webgpu", "commander", "@sparticuz/chromium"];
 
 /** Of a bundle and its workers. */
-const withPlugins = (plugins: Plugin[]): ViteUserConfig => ({
-  plugins,
-  worker: { format: "es", plugins: () => plugins },
-});
+function withPlugins(plugins: Plugin[], others?: string[]): ViteUserConfig {
+  const licenses = bundledLicenses(others);
+  return {
+    plugins: [...plugins, licenses.bundle],
+    worker: { format: "es", plugins: () => [...plugins, licenses.workers] },
+  };
+}
 
 const library = (entries: string[], outDir: string, node: boolean): ViteUserConfig => ({
   base: "./",
-  ...withPlugins([xgrammar, ...(node ? [] : [minifyShaders]), bundledLicenses()]),
+  ...withPlugins(node ? [xgrammar] : [xgrammar, minifyShaders]),
   publicDir: false,
   build: {
     outDir,
@@ -99,7 +102,7 @@ export default defineConfig(({ mode }): ViteUserConfig => {
       return {
         root: path("./demo"),
         base: "./",
-        ...withPlugins([xgrammar, minifyShaders, bundledLicenses(["@fontsource-variable/source-serif-4"])]),
+        ...withPlugins([xgrammar, minifyShaders], ["@fontsource-variable/source-serif-4"]),
         resolve: { alias: { sluice: path("./src/index.ts") } },
         build: { outDir: path("./dist/demo"), emptyOutDir: true, target: "es2022" },
       };

@@ -1,31 +1,36 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import type { Plugin } from "vite";
+import type { Plugin, Rolldown } from "vite";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const read = (path: string) => readFileSync(path, "utf8").trim();
 
 /**
- * Writes the licences of all that is bundled beside it. Of a page and its workers, which are bundles of their own, one
- * instance has to see both.
+ * Writes the licences of all that is bundled beside it: `bundle` those of its workers too, in which `workers` looks.
  *
  * @param others packages of which no module is bundled, but fonts are
  */
-export function bundledLicenses(others: readonly string[] = []): Plugin {
+export function bundledLicenses(others: readonly string[] = []): Record<"bundle" | "workers", Plugin> {
   const folders = new Set(others.map((name) => `${root}node_modules/${name}`));
-  return {
-    name: "bundled-licenses",
-    apply: "build",
-    generateBundle(_, bundle) {
-      for (const chunk of Object.values(bundle)) {
-        for (const id of chunk.type === "chunk" ? chunk.moduleIds : []) {
-          const folder = folderOf(id);
-          if (folder) folders.add(folder);
-        }
+  const collect = (bundle: Rolldown.OutputBundle) => {
+    for (const chunk of Object.values(bundle)) {
+      for (const id of chunk.type === "chunk" ? chunk.moduleIds : []) {
+        const folder = folderOf(id);
+        if (folder) folders.add(folder);
       }
-      const parts = [...folders].sort().map(describe);
-      const source = `${["Sluice holds code and fonts of others, under their licences.", ...parts].join(RULE)}\n`;
-      this.emitFile({ type: "asset", fileName: "third-party-licenses.txt", source });
+    }
+  };
+  return {
+    workers: { name: "licenses-of-workers", apply: "build", generateBundle: (_, bundle) => collect(bundle) },
+    bundle: {
+      name: "bundled-licenses",
+      apply: "build",
+      generateBundle(_, bundle) {
+        collect(bundle);
+        const parts = [...folders].sort().map(describe);
+        const source = `${["Sluice holds code and fonts of others, under their licences.", ...parts].join(RULE)}\n`;
+        this.emitFile({ type: "asset", fileName: "third-party-licenses.txt", source });
+      },
     },
   };
 }
