@@ -37,6 +37,8 @@ describe.each(TIERS)("gated-rms-norm with $tier", ({ without }) => {
     { rows: 3, heads: 5, headDim: 17 },
     { rows: 65, heads: 2, headDim: 129 },
     { rows: 2, heads: 32, headDim: 128 },
+    // A head of four columns for each lane: with subgroups of 4 and of 8.
+    { rows: 3, heads: 13, headDim: 16 },
     { rows: 3, heads: 13, headDim: 32 },
   ])("$rows rows of $heads × $headDim", async ({ rows, heads, headDim }) => {
     const columns = heads * headDim;
