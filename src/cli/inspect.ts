@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { runnerOptions } from "../api/load-model.ts";
+import { onDevice, runnerOptions } from "../api/load-model.ts";
 import type { PagingPlan } from "../api/types.ts";
 import { Device } from "../gpu/device.ts";
 import { BASELINE, type DeviceProfile } from "../gpu/profile.ts";
@@ -57,12 +57,11 @@ async function inspect(source = sproutFolder(), options: InspectOptions): Promis
 async function inspectModel(model: OpenedModel, options: InspectOptions) {
   const { config, sources, checkpoint } = model;
   const { adapter, profile } = await findProfile(options);
-  const dtype = options.dtype === "auto" ? (profile.f16 ? "f16" : "f32") : options.dtype;
   const { context, sequences } = options;
-  const common = runnerOptions(config, { ...options, maxContext: context });
+  const common = onDevice(runnerOptions(config, { ...options, maxContext: context }), profile, options);
+  const dtype = common.kvFormat;
   const standard = {
     ...common,
-    kvFormat: dtype,
     maxSequences: sequences,
     cacheTokens: options.cacheTokens ?? common.maxContext,
     snapshots: Math.max(common.snapshots, sequences),
@@ -135,10 +134,15 @@ async function findProfile(options: InspectOptions): Promise<{ adapter: string |
 
 const FORMATS = ["f32", "bf16", "f16", "q8", "q4a", "q4"] as const;
 
-function byFormat<T extends { readonly format: WeightFormat }>(items: readonly T[], bytesOf: (item: T) => number) {
-  const sums: Partial<Record<WeightFormat, { count: number; bytes: number }>> = {};
-  for (const format of FORMATS) {
-    const ofFormat = items.filter((item) => item.format === format);
+/** The formats that Sluice has itself, largest first, then the types of files that become one of them. */
+function byFormat<T extends { readonly format: WeightFormat; readonly type?: string }>(
+  items: readonly T[],
+  bytesOf: (item: T) => number,
+) {
+  const sums: Record<string, { count: number; bytes: number }> = {};
+  const typeOf = ({ type, format }: T) => type ?? format;
+  for (const format of new Set([...FORMATS, ...items.map(typeOf).sort()])) {
+    const ofFormat = items.filter((item) => typeOf(item) === format);
     const bytes = ofFormat.reduce((sum, item) => sum + bytesOf(item), 0);
     if (ofFormat.length > 0) sums[format] = { count: ofFormat.length, bytes };
   }

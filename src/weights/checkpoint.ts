@@ -38,6 +38,8 @@ export interface CheckpointTensor {
   readonly format: WeightFormat;
   /** What `auto` makes of it on the device, where that is not `format`: rows of a foreign block format are read as f32. */
   readonly auto?: WeightFormat;
+  /** What its file calls its type, where that is another than `format`. */
+  readonly type?: string;
   /** Why it cannot be read: an integer type without scales, say. */
   readonly problem?: string;
   readonly sizeBytes: number;

@@ -6,7 +6,12 @@ import { asF32, type RowRun, rowSource } from "../row-source.ts";
 export function gatherRows(shape: readonly number[], runs: readonly RowRun[]): CheckpointTensor {
   const { label: name, format, auto, read } = rowSource(runs[0].tensor.name, "matrix", shape.at(-1)!, runs);
   const share = ({ tensor, count }: RowRun) => (tensor.sizeBytes * count) / rowsOf(tensor);
-  return { name, shape, format, auto, read, sizeBytes: runs.reduce((sum, run) => sum + share(run), 0) };
+  const types = new Set(runs.map(({ tensor }) => tensor.type));
+  return {
+    ...{ name, shape, format, auto, read },
+    ...(types.size === 1 && { type: runs[0].tensor.type }),
+    sizeBytes: runs.reduce((sum, run) => sum + share(run), 0),
+  };
 }
 
 /** Blocks of `size` rows in another order: block h of the result is block `order[h]`. Rows before `first` stay. */

@@ -30,6 +30,7 @@ function storedTensor(
     shape,
     format: type.format,
     auto: type.auto,
+    ...(type.unpack && { type: type.name }),
     sizeBytes: to - from,
     async read(first, end, signal) {
       invariant(0 <= first && first <= end && end <= rowsOf(tensor), `rows [${first}, ${end}) of ${name} [${shape}]`);

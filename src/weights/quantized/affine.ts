@@ -25,6 +25,8 @@ export interface AffineRows {
 export interface Formats {
   readonly format: WeightFormat;
   readonly auto?: WeightFormat;
+  /** What to call them where they are read as something else. */
+  readonly type?: string;
 }
 
 /**
@@ -32,12 +34,12 @@ export interface Formats {
  * their zero in the middle. What no format holds is read as f32, and `auto` makes it q8.
  */
 export function affineFormats(bits: number, symmetric: boolean, columns: number, group: number): Formats {
-  if (!canQuantize(columns) || group % GROUP !== 0) return INEXACT;
+  if (!canQuantize(columns) || group % GROUP !== 0) return inexact(`int${bits}`);
   if (symmetric && (bits === 4 || bits === 8)) return { format: bits === 4 ? "q4" : "q8" };
-  return bits <= 4 ? { format: "q4a" } : INEXACT;
+  return bits <= 4 ? { format: "q4a" } : inexact(`int${bits}`);
 }
 
-export const INEXACT: Formats = { format: "f32", auto: "q8" };
+export const inexact = (type: string): Formats => ({ format: "f32", auto: "q8", type });
 
 export function encodeAffine(input: AffineRows, format: WeightFormat): WeightRows {
   const { rows, columns } = input;

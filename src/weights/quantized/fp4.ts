@@ -3,7 +3,7 @@ import { GROUP } from "../format.ts";
 import { floatToHalf } from "../half.ts";
 import type { StoredTensor } from "../safetensors.ts";
 import { bytesOf } from "../views.ts";
-import { INEXACT } from "./affine.ts";
+import { inexact } from "./affine.ts";
 import { decodeElements, E2M1 } from "./elements.ts";
 import type { Parts } from "./parts.ts";
 
@@ -64,7 +64,9 @@ function fp4Tensor(parts: Parts, { name, codes, scales, scaleType, global }: Fp4
     throw parts.error(`${scales.name} is [${scales.shape.join(", ")}], not [${expected.join(", ")}].`);
   }
   const isExact = group === GROUP && !global;
-  return parts.tensor(name, [...rows, columns], isExact ? { format: "q8" } : INEXACT, async (from, to, signal) => {
+  const type = group === 32 ? "MXFP4" : "NVFP4";
+  const formats = isExact ? ({ format: "q8", type } as const) : inexact(type);
+  return parts.tensor(name, [...rows, columns], formats, async (from, to, signal) => {
     const [bytes, scaleBytes, factor] = await Promise.all([
       parts.rows(codes, from, to, signal),
       parts.rows(scales, from, to, signal),

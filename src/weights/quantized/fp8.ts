@@ -1,7 +1,7 @@
 import type { CheckpointTensor } from "../checkpoint.ts";
 import type { StoredTensor } from "../safetensors.ts";
 import { bytesOf } from "../views.ts";
-import { INEXACT } from "./affine.ts";
+import { inexact } from "./affine.ts";
 import { decodeElements, E4M3, FLOAT_TYPES } from "./elements.ts";
 import { type Parts, rowCount } from "./parts.ts";
 
@@ -25,7 +25,7 @@ export function fp8Tensor(
   const scaleRow = (row: number) =>
     Math.floor(row / matrixRows) * Math.ceil(matrixRows / blockRows) + Math.floor((row % matrixRows) / blockRows);
   const scaleRows = { ...scale, shape: [elementCount(scale) / scaleColumns, scaleColumns] };
-  return parts.tensor(name, shape, INEXACT, async (from, to, signal) => {
+  return parts.tensor(name, shape, inexact("FP8"), async (from, to, signal) => {
     const first = scaleRow(from);
     const [codes, bytes] = await Promise.all([
       parts.rows(data, from, to, signal),

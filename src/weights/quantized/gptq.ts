@@ -1,5 +1,5 @@
 import type { CheckpointTensor } from "../checkpoint.ts";
-import { affineFormats, encodeAffine, INEXACT } from "./affine.ts";
+import { affineFormats, encodeAffine, inexact } from "./affine.ts";
 import type { ColumnReader } from "./columns.ts";
 import { FLOAT_BYTES, FLOAT_TYPES } from "./elements.ts";
 import type { Parts } from "./parts.ts";
@@ -32,7 +32,7 @@ export function gptqTensor(parts: Parts, options: GptqOptions, columns: ColumnRe
   parts.get("qweight", ["I32"], [inputs / perWord, outputs]);
   const zeros = parts.get("qzeros", ["I32"], [groups, Math.ceil(outputs / perWord)]);
   const group = Math.ceil(inputs / groups);
-  const formats = options.isPermuted ? INEXACT : affineFormats(bits, options.isSymmetric, inputs, group);
+  const formats = options.isPermuted ? inexact(`int${bits}`) : affineFormats(bits, options.isSymmetric, inputs, group);
   const shifts = Array.from({ length: perWord }, (_, i) => i * bits);
   const mask = 2 ** bits - 1;
 

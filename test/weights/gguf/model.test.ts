@@ -101,7 +101,10 @@ describe.each(FAMILIES)("$config.model_type", (family) => {
 
   it.each(family.types)("is read from %s as its definition says", async (type) => {
     const model = await ggufModel(checkpoint, { type: () => type });
-    const [actual, expected] = [await openModel(model), model.expected].map(leavesOf);
+    const opened = await openModel(model);
+    const head = opened.tensors.get("lm_head.weight")!;
+    expect((head.type ?? head.format).toLowerCase()).toBe(type.toLowerCase());
+    const [actual, expected] = [opened, model.expected].map(leavesOf);
     const outlines = (leaves: WeightSource[]) =>
       leaves.map(({ label, rows, columns, role }) => ({ label, rows, columns, role }));
     expect(outlines(actual)).toEqual(outlines(expected));
