@@ -4,6 +4,7 @@ import { RemoteExperts } from "../companion/remote-experts.ts";
 import { GrammarEngine } from "../constraints/grammar-engine.ts";
 import { Engine } from "../engine/engine.ts";
 import { CheckpointError, InvalidRequestError } from "../errors.ts";
+import type { DeviceProfile } from "../gpu/profile.ts";
 import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
 import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
 import { overrideConfig } from "../models/qwen3-next/override-config.ts";
@@ -49,8 +50,12 @@ export interface LoadedModel {
 /** Tokens of context where nothing else is asked for: room for a long chat, and small beside the weights. */
 const DEFAULT_CONTEXT = 4096;
 
-/** Tokens of one prefill step. Larger steps read each expert less often; scratch grows with them. */
+/**
+ * Tokens of one prefill step. Larger steps read each expert less often; scratch grows with them. Where subgroups multiply
+ * matrices, the arithmetic takes so little time that reading shows.
+ */
 const BATCH_TOKENS = 512;
+const MATRIX_BATCH_TOKENS = 4096;
 
 const REFERENCE_BATCH_TOKENS = 16;
 
@@ -210,6 +215,20 @@ export function runnerOptions(
   };
 }
 
+/** What `runnerOptions` leaves to the device, where the user does. */
+export function onDevice<O extends Omit<RunnerOptions, "kvFormat">>(
+  options: O,
+  { matrix, serialWorkgroups, f16 }: DeviceProfile,
+  { dtype = "auto", maxBatchTokens }: { dtype?: "auto" | "f16" | "f32"; maxBatchTokens?: number },
+): O & Pick<RunnerOptions, "kvFormat"> {
+  const largest = matrix && !serialWorkgroups ? Math.min(MATRIX_BATCH_TOKENS, options.maxContext) : BATCH_TOKENS;
+  return {
+    ...options,
+    kvFormat: dtype === "f16" || (dtype === "auto" && f16) ? "f16" : "f32",
+    maxBatchTokens: maxBatchTokens ?? largest,
+  };
+}
+
 interface Started {
   readonly runner: LoadedRunner;
   readonly options: RunnerOptions;
@@ -229,10 +248,12 @@ type Start = (
 export const startGpu = async (
   ...[platform, sources, runnerOptions, options, progress, onDispose, companion]: Parameters<Start>
 ): Promise<Started & { readonly runner: ModelRunner }> => {
-  const { device, kvFormat, adapter } = await openDevice(platform, options.device);
+  const { device, adapter } = await openDevice(platform, options.device);
   try {
     const { profile } = device;
-    const standard = { ...runnerOptions, kvFormat, sharesExperts: companion !== undefined } as const;
+    const { maxBatchTokens } = options;
+    const own = onDevice(runnerOptions, profile, { dtype: options.device?.dtype, maxBatchTokens });
+    const standard = { ...own, sharesExperts: companion !== undefined };
     const expertSlots =
       companion && options.memory === undefined ? 0 : slotsWithin(options.memory, sources, profile, standard);
     const withCache = { ...standard, expertSlots };

@@ -31,7 +31,7 @@ export async function loadStage(
       platform,
       stageWeights(bindWeights(config, checkpoint), range, maxRows),
       { ...whole, config: stageConfig(config, range), isInner: range.to < config.layers.length },
-      options,
+      { ...options, maxBatchTokens: whole.maxBatchTokens },
       { start: () => {}, report: (_, bytes) => bytes !== undefined && onBytes(bytes) },
       () => {},
       undefined,

@@ -6,7 +6,7 @@ import { pagingPlan, slotsWithin } from "../runner/expert-budget.ts";
 import { memoryPlan } from "../runner/memory-plan.ts";
 import { sparseLayers } from "../runner/paged-experts.ts";
 import { openCheckpoint } from "../weights/open-checkpoint.ts";
-import { runnerOptions } from "./load-model.ts";
+import { onDevice, runnerOptions } from "./load-model.ts";
 import type { Platform } from "./platform.ts";
 import type { ModelPlan, ModelSource, PlanOptions } from "./types.ts";
 
@@ -22,8 +22,7 @@ export async function planModel(platform: Platform, source: ModelSource, options
     const device = await Device.open({ ...opened, withoutF16: dtype === "f32", precise });
     const { profile } = device;
     device.dispose();
-    const kvFormat = dtype === "f16" || (dtype === "auto" && profile.f16) ? "f16" : "f32";
-    const standard = { ...runnerOptions(config, options), kvFormat } as const;
+    const standard = onDevice(runnerOptions(config, options), profile, { dtype });
     const planned = { ...standard, expertSlots: slotsWithin(options.memory, sources, profile, standard) };
     const [sparse, ...others] = sparseLayers(sources);
     return {

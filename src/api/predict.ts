@@ -1,7 +1,7 @@
 import type { LinkSpeed } from "../companion/measure-link.ts";
 import type { Welcome } from "../companion/protocol.ts";
 import { InvalidRequestError, OutOfMemoryError } from "../errors.ts";
-import { type ModelWeights, sumWeights } from "../models/qwen3-next/weights.ts";
+import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import { expectedHitRate } from "../paging/hit-rates.ts";
 import { slotsWithin } from "../runner/expert-budget.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
@@ -20,8 +20,8 @@ export interface Facts {
   readonly link: LinkSpeed;
   readonly host: Pick<Welcome, "tokensPerSecond" | "sumMs" | "layers">;
   readonly layers: number;
-  /** Layers that this device runs if it leaves the others, and elements that a token meets in them and in the head. */
-  readonly first: { readonly layers: number; readonly elements: number } | undefined;
+  /** Layers that this device runs if it leaves the others. */
+  readonly here: number | undefined;
   /** Of each sparse layer; 0 layers where there are none. */
   readonly sparse: {
     readonly layers: number;
@@ -29,8 +29,7 @@ export interface Facts {
     readonly topK: number;
     readonly hidden: number;
   };
-  /** Elements of weights that a token meets: in all, and in one expert. */
-  readonly elements: number;
+  /** Elements of weights in one expert. */
   readonly expertElements: number;
   readonly expertBytes: number;
   /** Experts of a layer that this device holds if it shares the others, and if it reads them; undefined where it cannot. */
@@ -40,12 +39,6 @@ export interface Facts {
   readonly storeBytesPerSecond: number;
 }
 
-/** Kernels of a layer, roughly. */
-const KERNELS = 14;
-
-/** Kernels after the last layer. */
-const LAST_KERNELS = 6;
-
 /** Bytes of a frame beside its numbers, of a step's there and back, and of a token's. */
 const FRAME_BYTES = 120;
 const STEP_BYTES = 350;
@@ -53,16 +46,17 @@ const TOKEN_BYTES = 200;
 
 /** Tokens a second of each way that is possible. */
 export function foretell(facts: Facts): CompanionInfo["predicted"] {
-  const { device, link, host, layers, first, sparse, sharedSlots, pagedSlots } = facts;
-  const hereMs = layers * KERNELS * device.dispatchMs + device.readMs;
+  const { device, link, host, layers, here, sparse, sharedSlots, pagedSlots } = facts;
+  const aloneMs = layers * device.layerMs + device.headMs + device.readMs;
+  /** With some of the experts elsewhere. */
   const workMs = (experts: number) =>
-    hereMs + (facts.elements - sparse.layers * (sparse.topK - experts) * facts.expertElements) / device.elementsPerMs;
+    aloneMs - (sparse.layers * (sparse.topK - experts) * facts.expertElements) / device.elementsPerMs;
   const predicted: { -readonly [way in keyof CompanionInfo["predicted"]]: number } = {};
   if (pagedSlots !== undefined) {
     const isWhole = pagedSlots >= sparse.experts;
-    const misses = isWhole ? 0 : sparse.topK * (1 - expectedHitRate(pagedSlots / sparse.experts));
-    const readMs = (1000 * misses * facts.expertBytes) / facts.storeBytesPerSecond;
-    predicted.none = 1000 / (workMs(sparse.topK) + sparse.layers * (readMs + (isWhole ? 0 : device.readMs)));
+    const hitRate = isWhole ? 1 : expectedHitRate(pagedSlots / sparse.experts);
+    const readMs = (1000 * sparse.topK * (1 - hitRate) * facts.expertBytes) / facts.storeBytesPerSecond;
+    predicted.none = 1000 / (aloneMs + sparse.layers * (readMs + (isWhole ? 0 : device.readMs)));
   }
   if (sharedSlots !== undefined && host.sumMs !== undefined && sparse.layers > 0) {
     // What stays in its slots is found less often than what comes and goes.
@@ -72,12 +66,11 @@ export function foretell(facts: Facts): CompanionInfo["predicted"] {
     const asks = 1 - share ** sparse.topK;
     predicted.experts = 1000 / (workMs(sparse.topK * share) + sparse.layers * (device.readMs + asks * wayMs));
   }
-  if (first && host.layers) {
+  if (here !== undefined && host.layers) {
     const bytes = 4 * 2 * host.layers.hidden + STEP_BYTES;
-    const ownMs = (first.layers * KERNELS + LAST_KERNELS) * device.dispatchMs + first.elements / device.elementsPerMs;
-    const there = (layers - first.layers) / layers;
+    const there = (layers - here) / layers;
     const wayMs = link.latencyMs + (1000 * bytes) / link.bytesPerSecond + there * host.layers.passMs;
-    predicted.layers = 1000 / (ownMs + 2 * device.readMs + wayMs);
+    predicted.layers = 1000 / (here * device.layerMs + device.headMs + 2 * device.readMs + wayMs);
   }
   predicted.requests = Math.min(host.tokensPerSecond, link.bytesPerSecond / TOKEN_BYTES);
   return predicted;
@@ -98,31 +91,29 @@ export async function predict(
   const { device, kvFormat } = opened;
   try {
     const { profile } = device;
+    const planned = { ...runnerOptions, kvFormat };
     const slots = (sharesExperts: boolean) =>
       unlessTooMuch(() => {
-        const within = slotsWithin(options.memory, sources, profile, { ...runnerOptions, kvFormat, sharesExperts });
+        const within = slotsWithin(options.memory, sources, profile, { ...planned, sharesExperts });
         return within ?? Number.POSITIVE_INFINITY;
       });
-    const here = unlessTooMuch(() => layersWithin(options.memory, sources, profile, { ...runnerOptions, kvFormat }));
+    const here = unlessTooMuch(() => layersWithin(options.memory, sources, profile, planned));
     const layers = sparseLayers(sources);
-    const planned = layers[0] && planWeight(layers[0].gateUp, runnerOptions.quantization);
-    const format = planned?.format ?? planWeight(sources.head, runnerOptions.quantization).format;
     const expert = layers[0] && [layers[0].gateUp, layers[0].down];
     const perExpert = (size: (source: WeightSource) => number) =>
       expert ? expert.reduce((sum, source) => sum + size(source), 0) / layers[0].experts : 0;
     return foretell({
-      device: await probeSpeed(device, format),
+      device: await probeSpeed(device, sources, planned),
       link,
       host,
       layers: sources.layers.length,
-      first: here === undefined ? undefined : { layers: here, elements: activeElements(sources, here) },
+      here,
       sparse: {
         layers: layers.length,
         experts: layers[0]?.experts ?? 0,
         topK: layers[0]?.topK ?? 0,
         hidden: sources.finalNorm.weight.rows * sources.finalNorm.weight.columns,
       },
-      elements: activeElements(sources, sources.layers.length),
       expertElements: perExpert(({ rows, columns }) => rows * columns),
       expertBytes: perExpert((source) => weightBytes(planWeight(source, runnerOptions.quantization))),
       sharedSlots: options.memory === undefined ? 0 : slots(true),
@@ -133,10 +124,6 @@ export async function predict(
     device.dispose();
   }
 }
-
-/** What of the first `count` layers and of the head meets one token. */
-const activeElements = (sources: ModelWeights<WeightSource>, count: number): number =>
-  sumWeights({ ...sources, layers: sources.layers.slice(0, count) }, ({ rows, columns }) => rows * columns).active;
 
 /** Undefined where there is no room for it, or nothing to leave. */
 function unlessTooMuch<T>(ask: () => T): T | undefined {

@@ -275,7 +275,7 @@ export interface LoadOptions {
   readonly maxContext?: number;
   /** Replies written at once; others wait. Each takes its recurrent state of memory. Default 1. */
   readonly maxSequences?: number;
-  /** Tokens of one step that reads prompts. Larger steps read faster and make others wait longer. Default 512. */
+  /** Tokens of one step that reads prompts. Larger steps read faster and make others wait longer. Default 512, or 4096 on GPUs that multiply matrices. */
   readonly maxBatchTokens?: number;
   /** Tokens of all replies under way, and of what is kept of earlier ones. Default: one context. */
   readonly cacheTokens?: number;

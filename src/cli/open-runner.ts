@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { runnerOptions } from "../api/load-model.ts";
+import { onDevice, runnerOptions } from "../api/load-model.ts";
 import type { Quantization } from "../api/types.ts";
 import { InvalidRequestError } from "../errors.ts";
 import { Device } from "../gpu/device.ts";
@@ -113,8 +113,7 @@ async function openRunner(
   if (reference) return { runner: await ReferenceRunner.load(sources, options) };
   const device = await Device.open({ ...(await openGpu({ adapter, fast })), withoutF16: dtype === "f32", precise });
   try {
-    const kvFormat = dtype === "auto" ? (device.profile.f16 ? "f16" : "f32") : dtype;
-    const standard = { ...options, kvFormat } as const;
+    const standard = onDevice(options, device.profile, { dtype, maxBatchTokens: batchTokens });
     return {
       runner: await ModelRunner.load(sources, {
         ...standard,

@@ -56,7 +56,11 @@ export function serveOptions(command: Command, port: number): Command {
     .option("--strict-model", "answer 404 to requests for a model of another name")
     .option("--max-model-len <tokens>", "tokens of prompt and reply together, such as 32768 or 32k", tokenCount)
     .option("--max-num-seqs <count>", "replies written at once; each takes memory for its state", wholeNumber(1), 16)
-    .option("--max-num-batched-tokens <tokens>", "tokens of one step that reads prompts (default: 512)", tokenCount)
+    .option(
+      "--max-num-batched-tokens <tokens>",
+      "tokens of one step that reads prompts (default: 512, or 4096 on GPUs that multiply matrices)",
+      tokenCount,
+    )
     .option(
       "--kv-cache-tokens <tokens>",
       "tokens of all replies together (default: four contexts, up to 64k)",

@@ -1,5 +1,5 @@
 import { totalmem } from "node:os";
-import { runnerOptions } from "../api/load-model.ts";
+import { onDevice, runnerOptions } from "../api/load-model.ts";
 import type { LoadOptions, MemoryPlan } from "../api/types.ts";
 import { InvalidRequestError } from "../errors.ts";
 import { Device } from "../gpu/device.ts";
@@ -43,8 +43,8 @@ export async function planServing(source: string, options: LoadOptions, utilizat
     const sources = bindWeights(config, checkpoint);
     const { profile } = device;
     const deviceBytes = await deviceMemory(device);
-    const kvFormat = dtype === "f16" || (dtype === "auto" && profile.f16) ? "f16" : "f32";
-    const standard = { ...runnerOptions(config, options), kvFormat } as const;
+    const { maxBatchTokens } = options;
+    const standard = onDevice(runnerOptions(config, options), profile, { dtype, maxBatchTokens });
     const { maxContext, maxSequences = 1 } = standard;
     const planOf = (cacheTokens: number) => {
       const runner = { ...standard, cacheTokens };
