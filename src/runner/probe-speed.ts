@@ -2,69 +2,128 @@ import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
 import { Recorder } from "../gpu/recorder.ts";
 import type { GpuWeight } from "../gpu/resources.ts";
+import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import { linear } from "../ops/gpu/linear.ts";
-import { dataBytes, scaleBytes, type WeightFormat } from "../weights/format.ts";
+import type { WeightSource } from "../weights/format.ts";
+import { planWeight, weightBuffers } from "../weights/load.ts";
 import { BatchBuffer, batchConstants, batchLayout } from "./batch-buffer.ts";
+import type { RunnerOptions } from "./memory-plan.ts";
+import { ModelRunner } from "./model-runner.ts";
 
 export interface DeviceSpeed {
+  /** One token in a layer, all of whose experts are there. */
+  readonly layerMs: number;
+  /** One row through the head. */
+  readonly headMs: number;
   /** Elements of weights that a millisecond multiplies with one row. */
   readonly elementsPerMs: number;
-  /** What a kernel takes however little it does, and a result's way to the host. */
-  readonly dispatchMs: number;
+  /** What a result takes to the host, however little it is. */
   readonly readMs: number;
 }
 
-const COLUMNS = 1024;
-const ROWS = 4096;
-const PRODUCTS = 16;
-const SMALL_PRODUCTS = 128;
-const RUNS = 3;
+/** Layers that are timed: two of attention, where every fourth one is. */
+const LAYERS = 8;
 
-/** How fast a device is, from products of its own kernels: within about 2 of what a model makes of it. */
-export async function probeSpeed(device: Device, format: WeightFormat): Promise<DeviceSpeed> {
+const STRETCH = 5;
+const TOKENS = 1 + 4 * STRETCH;
+
+/** How fast a device runs a model, from some of its layers without their weights, and with no more experts than a token takes. */
+export async function probeSpeed(
+  device: Device,
+  sources: ModelWeights<WeightSource>,
+  options: RunnerOptions,
+): Promise<DeviceSpeed> {
+  const readMs = await leastMs(() => submitted(device));
+  const head = empty(device, planWeight(sources.head, options.quantization));
+  const headMs = Math.max((await productMs(device, head)) - readMs, 1e-3);
+  const layers = Math.min(LAYERS, sources.layers.length);
+  const passMs = await layersMs(device, sources, options, layers);
+  const elementsPerMs = (head.rows * head.columns) / headMs;
+  return { layerMs: Math.max(passMs - readMs, 1e-3) / layers, headMs, elementsPerMs, readMs };
+}
+
+async function layersMs(
+  device: Device,
+  sources: ModelWeights<WeightSource>,
+  options: RunnerOptions,
+  count: number,
+): Promise<number> {
+  const incoming = { ...sources.embedding, rows: 1, format: "f32", role: "vector" } as const;
+  const runner = await ModelRunner.load(
+    { ...sources, embedding: incoming, head: incoming, layers: sources.layers.slice(0, count).map(withFewExperts) },
+    {
+      ...options,
+      config: { ...options.config, layers: options.config.layers.slice(0, count) },
+      ...{ maxContext: TOKENS + 1, maxBatchTokens: 1, maxSequences: 1, snapshots: 0, cacheTokens: undefined },
+      isInner: true,
+      device,
+      loadWeight: async (source, step) => empty(device, planWeight(source, step.quantization)),
+    },
+  );
+  const hidden = new Float32Array(incoming.columns).fill(0.1);
+  return leastMs((position) =>
+    runner.pass({ kind: "decode", steps: [{ tokens: [0], position, slot: 0, blocks: [0] }], hidden }),
+  );
+}
+
+type Layer = ModelWeights<WeightSource>["layers"][number];
+
+function withFewExperts(layer: Layer): Layer {
+  const { feedForward } = layer;
+  if (feedForward.kind === "dense") return layer;
+  const { router, experts } = feedForward;
+  const { topK, gateUp, down } = experts;
+  const few = (source: WeightSource): WeightSource => ({ ...source, rows: (source.rows / experts.experts) * topK });
+  return {
+    ...layer,
+    feedForward: {
+      ...feedForward,
+      router: few(router),
+      experts: { ...experts, experts: topK, gateUp: few(gateUp), down: few(down) },
+    },
+  };
+}
+
+async function productMs(device: Device, weight: GpuWeight): Promise<number> {
   const limits = { maxTokens: 1, maxSequences: 1, maxBlocks: 1, blockTokens: 1 };
   const batch = new BatchBuffer(limits, device.buffer("probe batch", batchLayout(limits).words * 4));
   device.queue.writeBuffer(batch.gpu!, 0, Uint32Array.of(1, 1, 0));
-  const timed = async (rows: number, count: number) => {
-    const weight = zeros(device, format, rows);
-    const recorder = new Recorder(device.profile, batchConstants(limits));
-    const x = recorder.tensor("probe input", 1, COLUMNS);
-    for (let i = 0; i < count; i++) linear({ recorder, batchBuffer: batch, rope: batch }, x, weight);
-    const plan = await Plan.compile(recorder, device.pipelines, device.arena);
-    return fastest(device, plan);
-  };
-  const readMs = await fastest(device, undefined);
-  const dispatchMs = Math.max((await timed(64, SMALL_PRODUCTS)) - readMs, 1e-3) / SMALL_PRODUCTS;
-  const productMs = Math.max((await timed(ROWS, PRODUCTS)) - readMs, 1e-3) / PRODUCTS - dispatchMs;
-  return { elementsPerMs: (ROWS * COLUMNS) / Math.max(productMs, 1e-4), dispatchMs, readMs };
+  const recorder = new Recorder(device.profile, batchConstants(limits));
+  const x = recorder.tensor("probe input", 1, weight.columns);
+  linear({ recorder, batchBuffer: batch, rope: batch }, x, weight);
+  const plan = await Plan.compile(recorder, device.pipelines, device.arena);
+  return leastMs(() => submitted(device, plan));
 }
 
-/** Milliseconds of a submit and of a word's way back. */
-async function fastest({ gpu, queue }: Device, plan: Plan | undefined): Promise<number> {
+/** The fastest of some stretches, since whatever else runs here slows all ways alike. */
+async function leastMs(run: (time: number) => Promise<unknown>): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
+  // The first time warms up.
+  await run(0);
+  for (let time = 1; time < TOKENS; ) {
+    const startMs = performance.now();
+    for (let end = time + STRETCH; time < end; time++) await run(time);
+    least = Math.min(least, (performance.now() - startMs) / STRETCH);
+  }
+  return least;
+}
+
+/** A submit, and a word's way back. */
+async function submitted({ gpu, queue }: Device, plan?: Plan): Promise<void> {
   const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
   const staging = gpu.createBuffer({ label: "probe", size: 16, usage });
-  let best = Number.POSITIVE_INFINITY;
-  for (let i = 0; i <= RUNS; i++) {
-    const startMs = performance.now();
-    const encoder = gpu.createCommandEncoder();
-    const pass = encoder.beginComputePass();
-    plan?.encode(pass);
-    pass.end();
-    encoder.clearBuffer(staging);
-    queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
-    staging.unmap();
-    // The first one warms up.
-    if (i > 0) best = Math.min(best, performance.now() - startMs);
-  }
+  const encoder = gpu.createCommandEncoder();
+  const pass = encoder.beginComputePass();
+  plan?.encode(pass);
+  pass.end();
+  encoder.clearBuffer(staging);
+  queue.submit([encoder.finish()]);
+  await staging.mapAsync(GPUMapMode.READ);
   staging.destroy();
-  return best;
 }
 
-function zeros(device: Device, format: WeightFormat, rows: number): GpuWeight {
-  const label = `probe ${rows}`;
-  const data = device.buffer(label, dataBytes(format, rows * COLUMNS));
-  const scalesSize = scaleBytes(format, rows * COLUMNS);
-  const scales = scalesSize > 0 ? device.buffer(`${label} (scales)`, scalesSize) : undefined;
-  return { kind: "weight", label, rows, columns: COLUMNS, format, data, scales };
+/** Zeros. */
+function empty(device: Device, planned: GpuWeight): GpuWeight {
+  const [data, scales] = weightBuffers(planned).map(({ label, sizeBytes }) => device.buffer(label, sizeBytes));
+  return { ...planned, data, scales };
 }

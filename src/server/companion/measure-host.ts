@@ -11,21 +11,22 @@ export interface HostSpeed {
 }
 
 const TOKENS = 9;
-const REPLIES = 3;
-const TIMES = 7;
+const REPLIES = 4;
+const STRETCH = 5;
+const TIMES = 1 + 4 * STRETCH;
 
-/** How fast a model decodes for one client, and how long a sum or a pass of one row takes, beside what it does meanwhile. */
+/** How fast a model decodes for one client, and how long a sum or a pass of one row takes, at best: what it does meanwhile slows all. */
 export async function measureHost({ engine, experts, layers }: ModelHost): Promise<HostSpeed> {
-  const tokenMs: number[] = [];
+  let tokenMs = Number.POSITIVE_INFINITY;
   for (let i = 0; i < REPLIES; i++) {
     let firstMs = 0;
     for await (const event of engine.generate({ prompt: [0], sampling: { ...GREEDY, maxTokens: TOKENS } })) {
       if (event.kind === "token") firstMs ||= performance.now();
     }
-    tokenMs.push((performance.now() - firstMs) / (TOKENS - 1));
+    tokenMs = Math.min(tokenMs, (performance.now() - firstMs) / (TOKENS - 1));
   }
   return {
-    tokensPerSecond: 1000 / median(tokenMs),
+    tokensPerSecond: 1000 / tokenMs,
     sumMs: experts && (await measureSums(experts)),
     passMs: layers && (await measurePasses(layers)),
   };
@@ -38,7 +39,7 @@ async function measureSums(experts: ExpertHost): Promise<number> {
     ids: Uint32Array.from({ length: topK }, (_, i) => i),
     weights: new Float32Array(topK).fill(1 / topK),
   };
-  return usualMs(() => experts.sum(0, input));
+  return leastMs(() => experts.sum(0, input));
 }
 
 async function measurePasses({ open, count, hidden }: LayerHost): Promise<number> {
@@ -48,21 +49,20 @@ async function measurePasses({ open, count, hidden }: LayerHost): Promise<number
     const row = new Float32Array(hidden).fill(0.1);
     const pass = (position: number) =>
       layers.pass({ kind: "decode", steps: [{ tokens: [0], position, slot: 0, blocks: [0] }], hidden: row });
-    return await usualMs(pass);
+    return await leastMs(pass);
   } finally {
     layers.dispose();
   }
 }
 
-async function usualMs(run: (time: number) => Promise<unknown>): Promise<number> {
-  const ms: number[] = [];
+async function leastMs(run: (time: number) => Promise<unknown>): Promise<number> {
+  let least = Number.POSITIVE_INFINITY;
   // The first one compiles.
-  for (let time = 0; time <= TIMES; time++) {
+  await run(0);
+  for (let time = 1; time < TIMES; ) {
     const startMs = performance.now();
-    await run(time);
-    if (time > 0) ms.push(performance.now() - startMs);
+    for (let end = time + STRETCH; time < end; time++) await run(time);
+    least = Math.min(least, (performance.now() - startMs) / STRETCH);
   }
-  return median(ms);
+  return least;
 }
-
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[values.length >> 1];
