@@ -20,9 +20,9 @@ const LOWEST = -3.0e38;
 var<workgroup> scaledQueries: array<vec4<f32>, HEADS * HEAD_DIM / 4u>;
 var<workgroup> parts: array<f32, HEADS * WORKGROUP>;     // [head][thread] of scores, in the end of sums
 var<workgroup> maxima: array<f32, HEADS * LANES>;
-var<workgroup> shares: array<f32, TILE * HEADS>;         // [token][head] 2^(z − m)
+var<workgroup> shares: array<f32, (TILE + 1u) * HEADS>;  // [token][head] 2^(z − m); the last has none
 var<workgroup> decay: array<f32, HEADS>;                 // 2^(old m − new m)
-var<workgroup> cacheRows: array<u32, TILE>;
+var<workgroup> cacheRows: array<u32, TILE + 1u>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -61,9 +61,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     // Explicitly zero: what has no initialiser keeps its value through a loop on some compilers.
     var scores = array<f32, MAX_HEADS>();
-    var cacheRowOfToken = 0u;
+    // Beyond the last token comes that token again, with no share.
+    let cacheRowOfToken = cacheRow(sequence, keyHead, first + min(token, count - 1u));
     if (token < count) {
-      cacheRowOfToken = cacheRow(sequence, keyHead, first + token);
       for (var c = lane; c < width; c += LANES) {
         let k = keys8(cacheRowOfToken * width + c);
         for (var h = 0u; h < HEADS; h++) {
@@ -76,6 +76,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
 
     if (lane == 0u) { cacheRows[token] = cacheRowOfToken; }
+    if (thread < HEADS) { shares[TILE * HEADS + thread] = 0.0; }
+    if (thread == 0u) { cacheRows[TILE] = cacheRowOfToken; }
     var z: array<f32, TILE / LANES>;
     let head = token;  // of a thread that takes part in the softmax
     if (head < HEADS) {
@@ -110,9 +112,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
 
     for (var h = 0u; h < HEADS; h++) { a[h] *= decay[h]; }
     if (stream < streams) {
-      for (var t = stream; t < count; t += streams) {
-        let v = values2(cacheRows[t] * pairs + pair);
-        for (var h = 0u; h < HEADS; h++) { a[h] += shares[t * HEADS + h] * v; }
+      // Four loads under way at once.
+      for (var t = stream; t < count; t += 4u * streams) {
+        let t1 = min(t + streams, TILE);
+        let t2 = min(t + 2u * streams, TILE);
+        let t3 = min(t + 3u * streams, TILE);
+        let v0 = values2(cacheRows[t] * pairs + pair);
+        let v1 = values2(cacheRows[t1] * pairs + pair);
+        let v2 = values2(cacheRows[t2] * pairs + pair);
+        let v3 = values2(cacheRows[t3] * pairs + pair);
+        for (var h = 0u; h < HEADS; h++) {
+          a[h] += shares[t * HEADS + h] * v0 + shares[t1 * HEADS + h] * v1;
+          a[h] += shares[t2 * HEADS + h] * v2 + shares[t3 * HEADS + h] * v3;
+        }
       }
     }
   }
