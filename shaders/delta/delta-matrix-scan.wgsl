@@ -42,10 +42,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let last = chunk + (end - start - 1u) / CHUNK;
   let stateAt = ((stateSlot(sequence) * VALUE_HEADS + head) * VALUE_DIM + group.x * SLICE) * (KEY_DIM / 4u);
   let tile = subgroup % HALF;       // of the chunk's rows
-  let isOutput = subgroup >= HALF;  // or of Δ
+  let isOutput = subgroup >= HALF;  // of O, or else of Δ
   let key$t = min($tu * SUBGROUPS + subgroup, KEY_DIM / M - 1u);  // matrices of S's rows
   let isKey$t = ($tu + 1u) * SUBGROUPS <= KEY_DIM / M || $tu * SUBGROUPS + subgroup < KEY_DIM / M;
+  let stackAt = subgroup * (KEY_DIM / K) * TILE;
+  let keysAt$t = KEYS_AT + key$t * (CHUNK / K) * TILE;
+  let mixingAt = MIXING_AT + tile * (CHUNK / K) * TILE;
   let uAt = tile * M * VALUE_DIM / 4u + group.x * (SLICE * M / 4u);
+  let resultAt$t$c = stateAt + $cu * N * (KEY_DIM / 4u) + key$t * (M / 4u);
 
   var bound = 0.0;
   var s$t$c = Result();
@@ -56,7 +60,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
     for (var i = 0u; i < SUBGROUPS; i++) { bound = max(bound, largest[i]); }
     bound *= sqrt(f32(KEY_DIM));
-    if (isKey$t) { s$t$c = subgroupMatrixLoad<Result, col_major>(&state, stateAt + $cu * N * (KEY_DIM / 4u) + key$t * (M / 4u), KEY_DIM / 4u); }
+    if (isKey$t) { s$t$c = subgroupMatrixLoad<Result, col_major>(&state, resultAt$t$c, KEY_DIM / 4u); }
   }
   var decay = decays[chunk * VALUE_HEADS + head];
   var scale = scaleFor(bound + f32(CHUNK) * decay.y);
@@ -76,10 +80,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var k$t$j: Left;
   var a$c: Result;
   var home = chunk * VALUE_HEADS + head;
-  w$k = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + (subgroup * (KEY_DIM / K) + $ku) * TILE, K / 8u);
+  w$k = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + stackAt + $ku * TILE, K / 8u);
   if (!isOutput) { u$c = subgroupMatrixLoad<Result, row_major>(&corrections, home * CORRECTIONS + uAt + $cu * (M * N / 4u), N / 4u); }
-  if (isOutput && $ju * K < (tile + 1u) * M) { p$j = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + MIXING_AT + (tile * (CHUNK / K) + $ju) * TILE, K / 8u); }
-  if (isKey$t) { k$t$j = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + KEYS_AT + (key$t * (CHUNK / K) + $ju) * TILE, K / 8u); }
+  if (isOutput && $ju * K < (tile + 1u) * M) { p$j = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + mixingAt + $ju * TILE, K / 8u); }
+  if (isKey$t) { k$t$j = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + keysAt$t + $ju * TILE, K / 8u); }
   workgroupBarrier();
 
   for (var row = start; row < end; row += CHUNK) {
@@ -90,7 +94,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // Δ in the first half of subgroups, Q S in the others.
     a$c = subgroupMatrixScalarMultiply(u$c, 1.0 / scale);
     a$c = subgroupMatrixMultiplyAccumulate(w$k, subgroupMatrixLoad<Right, col_major>(&stateHalves, $cu * N * STATE_STRIDE + $ku * (K / 8u), STATE_STRIDE), a$c);
-    w$k = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + (subgroup * (KEY_DIM / K) + $ku) * TILE, K / 8u);
+    w$k = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + stackAt + $ku * TILE, K / 8u);
     if (!isOutput) { u$c = subgroupMatrixLoad<Result, row_major>(&corrections, home * CORRECTIONS + uAt + $cu * (M * N / 4u), N / 4u); }
     if (!isOutput) { subgroupMatrixStore<col_major>(&wide, $cu * N * WIDE_DELTA + tile * (M / 4u), a$c, WIDE_DELTA); }
     workgroupBarrier();
@@ -105,8 +109,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let d$j$c = subgroupMatrixLoad<Right, col_major>(&deltaHalves, $cu * N * DELTA_STRIDE + $ju * (K / 8u), DELTA_STRIDE);
     if (isKey$t) { s$t$c = subgroupMatrixMultiplyAccumulate(k$t$j, d$j$c, s$t$c); }
     if (isOutput && $ju * K < (tile + 1u) * M) { a$c = subgroupMatrixMultiplyAccumulate(p$j, d$j$c, a$c); }
-    if (isOutput && $ju * K < (tile + 1u) * M) { p$j = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + MIXING_AT + (tile * (CHUNK / K) + $ju) * TILE, K / 8u); }
-    if (isKey$t) { k$t$j = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + KEYS_AT + (key$t * (CHUNK / K) + $ju) * TILE, K / 8u); }
+    if (isOutput && $ju * K < (tile + 1u) * M) { p$j = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + mixingAt + $ju * TILE, K / 8u); }
+    if (isKey$t) { k$t$j = subgroupMatrixLoad<Left, row_major>(&operands, home * OPERANDS + keysAt$t + $ju * TILE, K / 8u); }
     if (isKey$t) { subgroupMatrixStore<col_major>(&wide, $cu * N * WIDE_STATE + key$t * (M / 4u), s$t$c, WIDE_STATE); }
     a$c = subgroupMatrixScalarMultiply(a$c, scale * inverseSqrt(f32(KEY_DIM)));
     let out = ((row + tile * M) * VALUE_HEADS + head) * (VALUE_DIM / 4u) + group.x * (SLICE / 4u);
@@ -123,7 +127,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     workgroupBarrier();
   }
 
-  if (isKey$t) { subgroupMatrixStore<col_major>(&state, stateAt + $cu * N * (KEY_DIM / 4u) + key$t * (M / 4u), subgroupMatrixScalarMultiply(s$t$c, unit), KEY_DIM / 4u); }
+  if (isKey$t) { subgroupMatrixStore<col_major>(&state, resultAt$t$c, subgroupMatrixScalarMultiply(s$t$c, unit), KEY_DIM / 4u); }
   // Rows after the last belong to others.
   let count = (end - start) % CHUNK;
   if (count > 0u) {

@@ -151,11 +151,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   workgroupBarrier();
 
   // U and W: a subgroup takes matrices of columns, with all rows. T is zero above its diagonal.
+  let inverseAt$r = THIRD + $ru * M * INVERSE_STRIDE;
   for (var column = subgroup; column < VALUE_DIM / N; column += SUBGROUPS) {
     var u$r = Result();
     for (var k = 0u; k < CHUNK / K; k++) {
       let b = subgroupMatrixLoad<Right, row_major>(&pool, SECOND + k * K * VALUE_STRIDE + column * (N / 8u), VALUE_STRIDE);
-      if (k * K < ($ru + 1u) * M) { u$r = subgroupMatrixMultiplyAccumulate(subgroupMatrixLoad<Left, row_major>(&pool, THIRD + $ru * M * INVERSE_STRIDE + k * (K / 8u), INVERSE_STRIDE), b, u$r); }
+      let t$r = subgroupMatrixLoad<Left, row_major>(&pool, inverseAt$r + k * (K / 8u), INVERSE_STRIDE);
+      if (k * K < ($ru + 1u) * M) { u$r = subgroupMatrixMultiplyAccumulate(t$r, b, u$r); }
     }
     let at = home * CORRECTIONS + column * (M * N / 4u);
     subgroupMatrixStore<row_major>(&corrections, at + $ru * M * VALUE_DIM / 4u, subgroupMatrixScalarMultiply(u$r, valueScale), N / 4u);
@@ -164,7 +166,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var k = 0u; k < CHUNK / K; k++) {
     let column$t = min($tu * SUBGROUPS + subgroup, KEY_DIM / N - 1u);
     let b$t = subgroupMatrixLoad<Right, row_major>(&pool, k * K * KEY_STRIDE + column$t * (N / 8u), KEY_STRIDE);
-    if (k * K < ($ru + 1u) * M) { w$t$r = subgroupMatrixMultiplyAccumulate(subgroupMatrixLoad<Left, row_major>(&pool, THIRD + $ru * M * INVERSE_STRIDE + k * (K / 8u), INVERSE_STRIDE), b$t, w$t$r); }
+    let t$r = subgroupMatrixLoad<Left, row_major>(&pool, inverseAt$r + k * (K / 8u), INVERSE_STRIDE);
+    if (k * K < ($ru + 1u) * M) { w$t$r = subgroupMatrixMultiplyAccumulate(t$r, b$t, w$t$r); }
   }
   workgroupBarrier();
   if (($tu * SUBGROUPS + subgroup) * N < KEY_DIM) { subgroupMatrixStore<row_major>(&pool, $ru * M * W_STRIDE + ($tu * SUBGROUPS + subgroup) * (N / 4u), w$t$r, W_STRIDE); }
