@@ -562,6 +562,29 @@ describe("Engine", () => {
     expect(replies.map(({ error }) => (error as Error)?.message)).toEqual(["lost", "lost"]);
   });
 
+  it("reads everything again where all states are lost, and tells nobody", async () => {
+    const next = random(4);
+    const trouble = () => (next() < 0.1 ? "lost" : undefined);
+    const runner = new FakeRunner({ maxSequences: 3, slots: 6, blocks: 60, trouble });
+    const engine = new Engine(runner);
+    const requests = Array.from({ length: 40 }, (_, i) => ({
+      prompt: tokensOf(3 + (i % 9), i % 5),
+      sampling: sampling({ stopIds: [], maxTokens: 4 + (i % 11), temperature: i % 2, seed: i }),
+    }));
+    const replies = await Promise.all(
+      requests.map(async (request, i) => {
+        await new Promise((resolve) => setTimeout(resolve, i));
+        return collect(engine, request, i % 7 === 6 ? 5 : undefined);
+      }),
+    );
+    replies.forEach(({ tokens, error }, i) => {
+      expect(error).toBeUndefined();
+      const expected = expectedReply(requests[i]);
+      expect(tokens).toEqual(i % 7 === 6 ? expected.slice(0, tokens.length) : expected);
+    });
+    await settled(engine);
+  });
+
   it.each([
     ["an empty prompt", [], InvalidRequestError],
     ["ids outside the vocabulary", [1, VOCABULARY], InvalidRequestError],

@@ -1,16 +1,17 @@
 import { expect } from "vitest";
-import type {
-  DecodeRow,
-  ResolvedSampling,
-  Runner,
-  Sampled,
-  SequenceStep,
-  StateTransfer,
+import {
+  type DecodeRow,
+  type ResolvedSampling,
+  type Runner,
+  type Sampled,
+  type SequenceStep,
+  StatesLost,
+  type StateTransfer,
 } from "../../src/engine/runner.ts";
 
 export interface FakeRunnerOptions {
-  /** Called before every step; throws or gives "nan" to make it fail. */
-  readonly trouble?: () => "nan" | undefined;
+  /** Called before every step; throws or gives "nan" to make it fail. "lost" spoils all states. */
+  readonly trouble?: () => "nan" | "lost" | undefined;
   /** Resolves when a step may run. */
   readonly delay?: (kind: "prefill" | "decode") => Promise<void>;
   readonly maxContext?: number;
@@ -39,6 +40,7 @@ export class FakeRunner implements Runner {
   #rows: { slot: number; position: number; token: number | undefined }[] = [];
   /** Slots whose next tokens become NaN. */
   readonly #trouble = new Set<number>();
+  #areLost = false;
   #last: Promise<unknown> = Promise.resolve();
   /** Tokens read by prefills. */
   prefilled = 0;
@@ -146,6 +148,12 @@ export class FakeRunner implements Runner {
     });
   }
 
+  reset(): void {
+    void this.#later(() => {
+      this.#areLost = false;
+    });
+  }
+
   copyState(from: number, to: number): void {
     void this.#later(() => {
       this.#states[to] = this.#states[from];
@@ -189,13 +197,26 @@ export class FakeRunner implements Runner {
     expect(new Set(steps.map(({ slot }) => slot)).size, "slots of a step").toBe(steps.length);
     await this.#options.delay?.(kind);
     try {
-      if (this.#options.trouble?.() === "nan") this.#trouble.add(steps[0].slot);
+      const trouble = this.#options.trouble?.();
+      if (trouble === "nan") this.#trouble.add(steps[0].slot);
+      if (trouble === "lost") this.#spoil();
+      if (this.#areLost) throw new StatesLost();
     } catch (error) {
       // Nobody knows how far it came.
       for (const { slot } of steps) this.#states[slot] = mix(97, slot);
       this.#rows = kind === "decode" ? steps.map(({ slot }) => ({ slot, position: 0, token: undefined })) : [];
       throw error;
     }
+  }
+
+  #spoil(): void {
+    this.#areLost = true;
+    this.#states.forEach((_, i) => {
+      this.#states[i] = mix(96, i);
+    });
+    this.#kv.forEach((_, i) => {
+      this.#kv[i] = mix(95, i);
+    });
   }
 
   #at({ blocks }: Pick<SequenceStep, "blocks">, position: number): number {
