@@ -19,22 +19,22 @@ export const batchedRoute = defineKernel({
   constants: ["EXPERTS"],
 });
 
-/** The first half of the experts, and of the shared one. Needs `sizes`, `digits`, `laneSum`, `gateUpRows`. Grid: [INNER / 32, TILES + 1]. */
+/** The first half of the experts. Needs `sizes`, `digits`, `laneSum`, `gateUpRows`. Grid: [places / those of a workgroup, TILES]. */
 export const batchedGateUp = defineKernel({
   name: "batched-gate-up",
   source: "",
   uses: [batchFragment, activation, digitInput],
-  buffers: ["digits", "digitScales", "pairs", "tiles", "siblings", "weight", "hidden", "hiddenScales", "batch"],
-  constants: ["INNER", "SHARED_AT"],
+  buffers: ["digits", "digitScales", "pairs", "tiles", "hidden", "weight", "batch"],
+  constants: ["INNER"],
 });
 
-/** Their second half. Needs `sizes`, `digits`, `laneSum`, `downRows`. Grid: [COLUMNS / (TEAMS · ROWS_PER_TEAM), TILES + ⌈ROWS / TILE⌉]. */
+/** The second half, also of the shared expert. Needs `sizes`, `digits`, `laneSum`, `downRows`. Grid: [COLUMNS / (TEAMS · ROWS_PER_TEAM), TILES + ⌈ROWS / TILE⌉]. */
 export const batchedDown = defineKernel({
   name: "batched-down",
   source: "",
-  uses: [batchFragment, digitInput],
-  buffers: ["digits", "digitScales", "pairs", "tiles", "y", "weight", "sharedWeight", "batch"],
-  constants: ["COLUMNS"],
+  uses: [batchFragment, activation],
+  buffers: ["hidden", "pairs", "tiles", "y", "siblings", "weight", "sharedWeight", "batch"],
+  constants: ["COLUMNS", "SHARED_AT"],
 });
 
 /** All of a row's experts and the residual. Needs `sizes`. Grid: [COLUMNS / WORKGROUP, rows]. */

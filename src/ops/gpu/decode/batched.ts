@@ -148,8 +148,7 @@ function product(
   const { profile } = recorder;
   const subgroup = profile.subgroupMaxSize;
   const blockWords = weights.some((w) => w.format === "q8") ? 2 : 1;
-  const { lanes, tile } = teamShape(columns, blockWords, profile);
-  const teams = WORKGROUP / lanes;
+  const { lanes, teams, workgroup, tile } = fitted(PRODUCT, columns, blockWords, profile);
   const total = weights.reduce((sum, w) => sum + w.rows, 0);
   const y = recorder.tensor(weights[0].label, rows, total);
   const constants: Record<string, number> = {};
@@ -158,19 +157,19 @@ function product(
   weights.forEach((w, p) => {
     constants[`ROWS${p}`] = w.rows;
     constants[`START${p}`] = start;
-    constants[`GROUPS${p}`] = Math.ceil(w.rows / (isPacked(w.format) ? teams * tile.rows : WORKGROUP / subgroup));
+    constants[`GROUPS${p}`] = Math.ceil(w.rows / (isPacked(w.format) ? teams * tile.rows : workgroup / subgroup));
     start += w.rows;
     groups += constants[`GROUPS${p}`];
   });
   // Few rows of W leave much of a GPU idle, unless they are read for several parts of the input.
-  const shares = Math.ceil(MIN_SUBGROUPS / ((groups * WORKGROUP) / subgroup));
+  const shares = Math.ceil(MIN_SUBGROUPS / ((groups * workgroup) / subgroup));
   const chunk = Math.min(rows, Math.max(4, Math.ceil(rows / shares)));
   batchedProduct(recorder, {
     uses: [
       sizes({
         lanes,
         teams,
-        workgroup: WORKGROUP,
+        workgroup,
         subgroup,
         blocks: columns / 32,
         rowsPerTeam: tile.rows,
@@ -204,8 +203,7 @@ function product(
   });
 }
 
-/** Threads of a workgroup of products: nothing is shared in it. */
-const WORKGROUP = 128;
+const MIX_THREADS = 128;
 
 /** Enough to keep a large GPU busy. */
 const MIN_SUBGROUPS = 1500;
@@ -213,21 +211,34 @@ const MIN_SUBGROUPS = 1500;
 /** Rows of a tile of pairs of one expert, whose weights are read once for each. */
 const EXPERT_TILE = 8;
 
-/** Threads that share a row of W, and what each of them holds: about 16 vectors of weights. Software adapters compile slowly. */
-function teamShape(columns: number, blockWords: number, { subgroupMaxSize, specialize }: DeviceProfile) {
-  const blocks = columns / 32;
-  const wanted = 2 ** Math.ceil(Math.log2((blocks * blockWords) / 4));
-  const lanes = Math.min(subgroupMaxSize, Math.max(4, wanted));
-  const steps = Math.ceil(blocks / lanes);
-  const rows = Math.min(4, Math.max(1, 2 ** Math.floor(Math.log2((specialize ? 16 : 4) / (steps * blockWords)))));
-  return { lanes, tile: { rows, steps, tokens: 2 } };
+/** Threads of a workgroup that share a row of W, rows of W that each takes part in, and rows of the input at a time. */
+interface Shape {
+  readonly workgroup: number;
+  readonly lanes: number;
+  readonly rows: number;
+  readonly tokens: number;
 }
 
-/** Threads of a workgroup that takes 32 places of the first half, gate and up. */
-function gateUpShape(columns: number, profile: DeviceProfile) {
-  const { lanes, tile } = teamShape(columns, 1, profile);
-  const rows = Math.max(2, tile.rows);
-  return { lanes, tile: { ...tile, rows }, workgroup: (lanes * 64) / rows };
+const PRODUCT: Shape = { workgroup: 128, lanes: 16, rows: 4, tokens: 2 };
+const GATE_UP: Shape = { workgroup: 256, lanes: 32, rows: 4, tokens: 2 };
+const DOWN: Shape = { workgroup: 256, lanes: 8, rows: 4, tokens: 2 };
+
+/** A shape as far as a device and a matrix allow. Software adapters take long to compile what is written out. */
+function fitted(
+  { workgroup, lanes, rows, tokens }: Shape,
+  columns: number,
+  blockWords: number,
+  profile: DeviceProfile,
+) {
+  const { subgroupMaxSize, maxInvocations, specialize } = profile;
+  const blocks = columns / 32;
+  const wanted = Math.max(lanes, 2 ** Math.ceil(Math.log2((blocks * blockWords) / 4)));
+  const fitLanes = Math.min(subgroupMaxSize, wanted);
+  const steps = Math.ceil(blocks / fitLanes);
+  const held = 2 ** Math.floor(Math.log2((specialize ? 16 : 4) / (steps * blockWords)));
+  const threads = Math.min(workgroup, Math.floor(maxInvocations / subgroupMaxSize) * subgroupMaxSize);
+  const tile = { rows: Math.min(rows, Math.max(1, held)), steps, tokens };
+  return { lanes: fitLanes, teams: threads / fitLanes, workgroup: threads, tile };
 }
 
 function canMixExperts(
@@ -238,8 +249,6 @@ function canMixExperts(
   }: Pick<ExpertParts, "x" | "experts" | "sharedDown">,
   profile: DeviceProfile,
 ): boolean {
-  const { workgroup } = gateUpShape(x.columns, profile);
-  const lanes = profile.subgroupMaxSize;
   return (
     !paging &&
     x.rows <= MAX_BATCHED_ROWS &&
@@ -248,8 +257,8 @@ function canMixExperts(
     sharedDown.format === down.format &&
     sharedDown.columns === down.columns &&
     down.columns % 32 === 0 &&
-    workgroup <= profile.maxInvocations &&
-    workgroup % lanes === 0 &&
+    x.rows * topK <= profile.maxGrid - MAX_BATCHED_ROWS &&
+    EXPERT_TILE * down.columns * 2.25 <= profile.maxWorkgroupBytes &&
     (x.rows * topK + 2 * experts + topK * MAX_BATCHED_ROWS + 2) * 4 <= profile.maxWorkgroupBytes
   );
 }
@@ -290,74 +299,52 @@ function routedExperts(
     grid: [1],
   });
 
-  const first = gateUpShape(columns, profile);
-  const hidden = recorder.tensor("expert hidden", rows * (topK + 1), inner / 2);
-  const hiddenScales = recorder.tensor("expert hidden scales", rows * (topK + 1), inner / 16);
+  const first = fitted(GATE_UP, columns, 1, profile);
+  const halves = { ...first.tile, rows: Math.max(2, first.tile.rows) };
+  const hidden = recorder.tensor("expert hidden", pairCount, inner);
   batchedGateUp(recorder, {
     uses: [
-      sizes({
-        ...common,
-        lanes: first.lanes,
-        workgroup: first.workgroup,
-        blocks: columns / 32,
-        rowsPerTeam: first.tile.rows,
-      }),
+      sizes({ ...common, ...threadsOf(first), blocks: columns / 32, rowsPerTeam: halves.rows }),
       digits[format],
       laneSum(first.lanes, subgroup),
-      gateUpRows(first.tile),
+      gateUpRows(halves),
     ],
-    buffers: {
-      digits: values,
-      digitScales,
-      pairs,
-      tiles,
-      siblings: { ...sharedGateUp, offset: 0 },
-      weight: gateUp,
-      hidden,
-      hiddenScales,
-      batch,
-    },
-    constants: { INNER: inner, SHARED_AT: sharedGateUp.offset },
-    grid: [inner / 32, tileCount + 1],
+    buffers: { digits: values, digitScales, pairs, tiles, hidden, weight: gateUp, batch },
+    constants: { INNER: inner },
+    grid: [Math.ceil(inner / ((first.teams * halves.rows) / 2)), tileCount],
   });
 
-  const second = teamShape(inner, 1, profile);
-  const teams = WORKGROUP / second.lanes;
+  const second = fitted(DOWN, inner, 1, profile);
   const parts = recorder.tensor("expert parts", rows * (topK + 1), columns);
   batchedDown(recorder, {
     uses: [
-      sizes({
-        ...common,
-        lanes: second.lanes,
-        teams,
-        workgroup: WORKGROUP,
-        blocks: inner / 32,
-        rowsPerTeam: second.tile.rows,
-      }),
+      sizes({ ...common, ...threadsOf(second), blocks: inner / 32, rowsPerTeam: second.tile.rows }),
       digits[format],
       laneSum(second.lanes, subgroup),
       batchedDownRows(second.tile),
     ],
     buffers: {
-      digits: hidden,
-      digitScales: hiddenScales,
+      hidden,
       pairs,
       tiles,
       y: parts,
+      siblings: { ...sharedGateUp, offset: 0 },
       weight: down,
       sharedWeight: sharedDown,
       batch,
     },
-    constants: { COLUMNS: columns },
-    grid: [Math.ceil(columns / (teams * second.tile.rows)), tileCount + Math.ceil(rows / EXPERT_TILE)],
+    constants: { COLUMNS: columns, SHARED_AT: sharedGateUp.offset },
+    grid: [Math.ceil(columns / (second.teams * second.tile.rows)), tileCount + Math.ceil(rows / EXPERT_TILE)],
   });
 
   const y = recorder.tensor("mix-experts", rows, columns);
   batchedMix(recorder, {
-    uses: [sizes({ ...common, workgroup: WORKGROUP })],
+    uses: [sizes({ ...common, workgroup: MIX_THREADS })],
     buffers: { parts, weights, gate: sharedGate, residual, y, batch },
     constants: { COLUMNS: columns },
-    grid: [Math.ceil(columns / WORKGROUP), rows],
+    grid: [Math.ceil(columns / MIX_THREADS), rows],
   });
   return y;
 }
+
+const threadsOf = ({ lanes, teams, workgroup }: ReturnType<typeof fitted>) => ({ lanes, teams, workgroup });
