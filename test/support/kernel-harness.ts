@@ -11,6 +11,7 @@ import type { WeightRows } from "../../src/weights/format.ts";
 import { testDevice } from "./gpu.ts";
 
 export interface HarnessOptions {
+  /** Products of matrices, which round to f16, are left out unless `matrix` is false. */
   readonly without?: Partial<
     Record<"f16" | "subgroups" | "matrix" | "packedDot" | "specialize" | "serialWorkgroups", boolean>
   >;
@@ -53,7 +54,10 @@ export class KernelHarness {
     const limits = { maxTokens: 256, maxSequences: 4, maxBlocks: 16, blockTokens: 64, ...options.limits };
     const cache = caches.get(device) ?? new PipelineCache(device);
     caches.set(device, cache);
-    const profile = { ...profileOf(device, adapter.info, languageFeatures, options.without), ...options.profile };
+    const profile = {
+      ...profileOf(device, adapter.info, languageFeatures, { matrix: true, ...options.without }),
+      ...options.profile,
+    };
     return new KernelHarness(device, profile, limits, cache);
   }
 

@@ -1,10 +1,8 @@
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../support/compare.ts";
-import { KernelHarness } from "../../support/kernel-harness.ts";
+import { hasMatrices } from "../../support/matrices.ts";
 import { normals } from "../../support/random.ts";
 import { DeltaPair, type DeltaPairOptions } from "./delta-pair.ts";
-
-const { profile } = await KernelHarness.create();
 
 const shape = (keyHeads: number, valueHeads: number, keyDim: number, valueDim: number) => ({
   keyHeads,
@@ -29,7 +27,7 @@ const LIMIT = 2e-3;
 const KEYS = 64;
 const CHANNELS = 192;
 
-describe.skipIf(!profile.matrix)("gated delta by products of matrices", () => {
+describe.skipIf(!(await hasMatrices()))("gated delta by products of matrices", () => {
   test("is what prompts take", async () => {
     const { harness } = await create({});
     expect(harness.recorder.dispatches.map((d) => d.kernel)).toEqual(["delta-prepare", "delta-matrix-scan"]);
