@@ -287,6 +287,8 @@ export class ExpertPager {
     if (!taken) return false;
     layer.ahead.delete(taken.evicted);
     await this.#arena.write(layer.index, taken.slot, rows);
+    this.#arrived = this.#arrived.filter((other) => other.rows !== rows);
+    for (const { release } of rows) release?.();
     return true;
   }
 

@@ -16,6 +16,8 @@ export interface FileSource {
   version?(name: string, signal?: AbortSignal): Promise<string | undefined>;
   /** Says how a file is divided, before it is read: a source that keeps copies keeps it so, and checks what it gets. */
   divide?(name: string, layout: FileLayout): void;
+  /** Takes back what `read` gave, for later reads to write to. */
+  recycle?(bytes: Uint8Array<ArrayBuffer>): void;
   /** Lets go of what it holds open; reads under way may fail. */
   close?(): Promise<void>;
 }

@@ -22,6 +22,8 @@ export interface WeightRows {
   readonly columns: number;
   readonly data: Uint8Array;
   readonly scales?: Uint8Array;
+  /** Gives their memory back to whoever read them, where that can use it again; they are gone then. */
+  readonly release?: () => void;
 }
 
 const BITS: Record<WeightFormat, number> = { f32: 32, f16: 16, bf16: 16, q8: 8, q4: 4, q4a: 4 };

@@ -1,8 +1,18 @@
-import { beforeAll, describe, expect, test } from "vitest";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import type { ResolvedSampling } from "../../src/engine/runner.ts";
+import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
+import { parseConfig } from "../../src/models/qwen3-next/config.ts";
+import { packItems } from "../../src/models/qwen3-next/pack-items.ts";
 import { SHAPES } from "../../src/models/qwen3-next/shapes.ts";
+import { FolderSource } from "../../src/platform/node/folder-source.ts";
+import { PackFolder } from "../../src/platform/node/pack-folder.ts";
 import type { ModelRunner } from "../../src/runner/model-runner.ts";
+import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
+import { writePack } from "../../src/weights/packed/write-pack.ts";
 import { type GpuModelOptions, loadGpuSources, openGpuModel } from "../support/gpu-model.ts";
 import { GREEDY as LIKELIEST } from "../support/greedy.ts";
 import { madeUpModel } from "./made-up-model.ts";
@@ -46,13 +56,27 @@ interface Model {
 
 const options: GpuModelOptions = { maxContext: isLong ? 4096 : 512, maxBatchTokens: isLong ? 512 : 128, snapshots: 2 };
 
+let packed: string;
+
+beforeAll(async () => {
+  packed = await mkdtemp(join(tmpdir(), "sluice-packed-"));
+  const checkpoint = await openCheckpoint(await FolderSource.open("demo/public/models/sprout"));
+  const sources = bindWeights(parseConfig(checkpoint.config), checkpoint);
+  const folder = await PackFolder.create(packed);
+  await writePack(folder, checkpoint, packItems(sources, { quantization: "auto" }));
+  await folder.close();
+  await checkpoint.close();
+});
+
+afterAll(() => rm(packed, { recursive: true }));
+
 const MODELS: readonly Model[] = [
   {
-    name: "Sprout from files",
+    name: "Sprout from a packed folder",
     experts: 24,
     topK: 4,
     shares: isLong ? [1, 0.5, 0.25, 0.12] : [0.25],
-    open: (more) => openGpuModel("demo/public/models/sprout", { ...options, ...more }),
+    open: (more) => openGpuModel(packed, { ...options, ...more }),
   },
   {
     name: "four layers of the 35B",

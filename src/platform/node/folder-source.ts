@@ -6,11 +6,16 @@ import type { FileSource } from "../../weights/checkpoint.ts";
 /** Node reads at most 2 GiB at once; smaller pieces also notice an abort sooner. */
 const PIECE_BYTES = 64 * 2 ** 20;
 
+/** Buffers of one size that are kept: as many as are read into at once. */
+const SPARE = 16;
+
 /** A model's folder on disk. Files stay open until `close`, so that a read costs one system call. */
 export class FolderSource implements FileSource {
   readonly label: string;
   readonly file?: string;
   readonly #handles = new Map<string, Promise<FileHandle>>();
+  /** What was taken back, by size: memory that is new costs more time than reading into it from the system's cache. */
+  readonly #spare = new Map<number, Uint8Array<ArrayBuffer>[]>();
   #closed = false;
 
   private constructor(folder: string, file?: string) {
@@ -51,7 +56,7 @@ export class FolderSource implements FileSource {
     try {
       const handle = await this.#handle(name);
       const { from, to } = range ?? { from: 0, to: (await handle.stat()).size };
-      const bytes = new Uint8Array(to - from);
+      const bytes = this.#spare.get(to - from)?.pop() ?? new Uint8Array(to - from);
       for (let done = 0; done < bytes.length; ) {
         signal?.throwIfAborted();
         const length = Math.min(PIECE_BYTES, bytes.length - done);
@@ -66,8 +71,15 @@ export class FolderSource implements FileSource {
     }
   }
 
+  recycle(bytes: Uint8Array<ArrayBuffer>): void {
+    const spare = this.#spare.get(bytes.length) ?? [];
+    if (spare.length < SPARE && !this.#closed) spare.push(bytes);
+    this.#spare.set(bytes.length, spare);
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
+    this.#spare.clear();
     const handles = [...this.#handles.values()];
     this.#handles.clear();
     await Promise.all(handles.map((handle) => handle.then((file) => file.close())));

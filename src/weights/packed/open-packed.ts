@@ -71,9 +71,9 @@ function packedTensor(
   const readPart = async (index: number, signal?: AbortSignal): Promise<WeightRows> => {
     const count = partRowCount(tensor, index);
     const { data, scales, scalesAt } = partLayout(format, count, columns);
-    const bytes = await reader.read(partRange(manifest, tensor, index), signal);
+    const { bytes, release } = await reader.read(partRange(manifest, tensor, index), signal);
     return {
-      ...{ format, columns, rows: count, data: bytes.subarray(0, data) },
+      ...{ format, columns, rows: count, data: bytes.subarray(0, data), release },
       ...(scales > 0 && { scales: bytes.subarray(scalesAt, scalesAt + scales) }),
     };
   };

@@ -6,8 +6,14 @@ import { sha256 } from "./sha256.ts";
 interface Wanted {
   readonly range: HashedRange;
   readonly signal: AbortSignal | undefined;
-  readonly resolve: (bytes: Uint8Array) => void;
+  readonly resolve: (part: Part) => void;
   readonly reject: (error: unknown) => void;
+}
+
+export interface Part {
+  readonly bytes: Uint8Array;
+  /** The bytes are not needed any more, and will change. */
+  readonly release: () => void;
 }
 
 /**
@@ -23,7 +29,7 @@ export class PartReader {
     this.#files = files;
   }
 
-  read(range: HashedRange, signal?: AbortSignal): Promise<Uint8Array> {
+  read(range: HashedRange, signal?: AbortSignal): Promise<Part> {
     return new Promise((resolve, reject) => {
       this.#wanted.push({ range, signal, resolve, reject });
       if (this.#wanted.length === 1) queueMicrotask(() => this.#flush());
@@ -50,11 +56,16 @@ export class PartReader {
     const { range: first, signal } = run[0];
     try {
       const bytes = await this.#files.read(first.file, { from: first.from, to: run.at(-1)!.range.to }, signal);
+      let held = run.length;
+      const release = () => {
+        held--;
+        if (held === 0) this.#files.recycle?.(bytes);
+      };
       await Promise.all(
         run.map(async ({ range, resolve }) => {
           const part = bytes.subarray(range.from - first.from, range.to - first.from);
           await this.#verify(range, part);
-          resolve(part);
+          resolve({ bytes: part, release });
         }),
       );
     } catch (error) {
