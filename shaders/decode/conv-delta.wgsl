@@ -33,57 +33,38 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let keys = KEY_DIM / 4u;
   let slot = stateSlot(row);
 
-  var S: array<mat4x4<f32>, FOURS * PARTS>;
-  for (var f = 0u; f < FOURS; f++) {
-    for (var p = 0u; p < PARTS; p++) {
-      let at = stateAt(slot, head, min(first + f, values - 1u)) + min(p * LANES + lane, keys - 1u);
-      for (var c = 0u; c < 4u; c++) { S[f * PARTS + p][c] = state[at + c * keys]; }
-    }
-  }
+  let key$p = min($pu * LANES + lane, keys - 1u);
+  let mask$p = select(0.0, 1.0, $pu * LANES + lane < keys);
+  let at$f = stateAt(slot, head, min(first + $fu, values - 1u));
+  let old$f_$p = mat4x4<f32>(state[at$f + key$p], state[at$f + key$p + keys], state[at$f + key$p + 2u * keys], state[at$f + key$p + 3u * keys]);
   let keyChannels = KEY_HEADS * keys;
   let valueChannel = 2u * keyChannels + head * values + first;
-  var q: array<vec4<f32>, PARTS>;
-  var k: array<vec4<f32>, PARTS>;
+  let q$p = mask$p * convolved(row, keyHead * keys + key$p, slot, position);
+  let k$p = mask$p * convolved(row, keyChannels + keyHead * keys + key$p, slot, position);
+  let v$f = convolved(row, valueChannel + min($fu, values - 1u - first), slot, position);
   var products = vec3<f32>();  // k·k, q·q, q·k
-  for (var p = 0u; p < PARTS; p++) {
-    let i = p * LANES + lane;
-    let mask = select(0.0, 1.0, i < keys);
-    let channel = keyHead * keys + min(i, keys - 1u);
-    q[p] = mask * convolved(row, channel, slot, position);
-    k[p] = mask * convolved(row, keyChannels + channel, slot, position);
-    products += vec3<f32>(dot(k[p], k[p]), dot(q[p], q[p]), dot(q[p], k[p]));
-  }
+  products += vec3<f32>(dot(k$p, k$p), dot(q$p, q$p), dot(q$p, k$p));
   products = subgroupAdd(products);
-  var v: array<vec4<f32>, FOURS>;
-  for (var f = 0u; f < FOURS; f++) { v[f] = convolved(row, valueChannel + min(f, values - 1u - first), slot, position); }
   let keyScale = inverseSqrt(products.x + 1e-6);
   let queryScale = inverseSqrt((products.y + 1e-6) * f32(KEY_DIM));
   let decay = exp(logDecay(row, head));
   let strength = writeStrength(row, head);
-  for (var f = 0u; f < FOURS; f++) {
-    if (first + f >= values) { break; }
-    var a = vec4<f32>();
-    var b = vec4<f32>();
-    for (var p = 0u; p < PARTS; p++) {
-      if (position == 0u) { S[f * PARTS + p] = mat4x4<f32>(); }
-      a += k[p] * S[f * PARTS + p];
-      b += q[p] * S[f * PARTS + p];
-    }
-    a = subgroupAdd(a);
-    b = subgroupAdd(b);
-    let d = strength * (v[f] - (decay * keyScale) * a);
-    if (lane == 0u) {
-      y[(row * VALUE_HEADS + head) * values + first + f] = (decay * queryScale) * b + (queryScale * keyScale * products.z) * d;
-    }
-    let correction = keyScale * d;
-    for (var p = 0u; p < PARTS; p++) {
-      let i = p * LANES + lane;
-      if (i < keys) {
-        let at = stateAt(slot, head, first + f) + i;
-        for (var c = 0u; c < 4u; c++) { state[at + c * keys] = decay * S[f * PARTS + p][c] + k[p] * correction[c]; }
-      }
-    }
-  }
+  var S$f_$p = old$f_$p;
+  if (position == 0u) { S$f_$p = mat4x4<f32>(); }
+  var a$f = vec4<f32>();
+  var b$f = vec4<f32>();
+  a$f += k$p * S$f_$p;
+  b$f += q$p * S$f_$p;
+  a$f = subgroupAdd(a$f);
+  b$f = subgroupAdd(b$f);
+  let d$f = strength * (v$f - (decay * keyScale) * a$f);
+  let y$f = (decay * queryScale) * b$f + (queryScale * keyScale * products.z) * d$f;
+  if (lane == 0u && first + $fu < values) { y[(row * VALUE_HEADS + head) * values + first + $fu] = y$f; }
+  let isKept$f_$p = $pu * LANES + lane < keys && first + $fu < values;
+  if (isKept$f_$p) { state[at$f + key$p] = decay * S$f_$p[0] + k$p * (keyScale * d$f.x); }
+  if (isKept$f_$p) { state[at$f + key$p + keys] = decay * S$f_$p[1] + k$p * (keyScale * d$f.y); }
+  if (isKept$f_$p) { state[at$f + key$p + 2u * keys] = decay * S$f_$p[2] + k$p * (keyScale * d$f.z); }
+  if (isKept$f_$p) { state[at$f + key$p + 3u * keys] = decay * S$f_$p[3] + k$p * (keyScale * d$f.w); }
   // One thread keeps each input: these columns' own, and a key head's where its first value head begins. Stores come last:
   // no load may pass them.
   if (lane < FOURS && first + lane < values) { keep(row, valueChannel + lane, slot, position); }

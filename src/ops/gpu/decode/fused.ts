@@ -1,7 +1,7 @@
 import { invariant } from "../../../errors.ts";
 import type { DeviceProfile } from "../../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../../gpu/resources.ts";
-import { convDelta } from "../../../kernels/decode/conv-delta.ts";
+import { convDelta, deltaColumns } from "../../../kernels/decode/conv-delta.ts";
 import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
 import { decodeDown, decodeGateUp, decodeGateUpPaged, downRows } from "../../../kernels/decode/experts.ts";
 import { inputs } from "../../../kernels/decode/inputs.ts";
@@ -166,13 +166,8 @@ export function convGatedDelta(
   const fours = x.rows >= 8 ? 4 : x.rows >= 4 ? 2 : 1;
   convDelta(recorder, {
     uses: [
-      sizes({
-        lanes,
-        teams: DELTA_TEAMS,
-        workgroup: DELTA_TEAMS * lanes,
-        fours,
-        parts: Math.ceil(keyDim / 4 / lanes),
-      }),
+      sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, fours }),
+      deltaColumns(fours, Math.ceil(keyDim / 4 / lanes)),
     ],
     buffers: {
       x,
