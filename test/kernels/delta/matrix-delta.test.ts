@@ -1,8 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { relativeError } from "../../support/compare.ts";
+import { KernelHarness } from "../../support/kernel-harness.ts";
 import { hasMatrices } from "../../support/matrices.ts";
 import { normals } from "../../support/random.ts";
 import { DeltaPair, type DeltaPairOptions } from "./delta-pair.ts";
+
+const { profile } = await KernelHarness.create();
 
 const shape = (keyHeads: number, valueHeads: number, keyDim: number, valueDim: number) => ({
   keyHeads,
