@@ -49,6 +49,9 @@ export async function* companionTable(platform: Platform, options: TableOptions)
     await llm.dispose();
     return (1000 * (tokens - 1)) / leastMs;
   };
+  const memoryOf = (share: number) => `${Math.max(share, 1)}%`;
+  const alone = new Map<number, number>();
+  for (const share of shares) alone.set(share, await speedOf({ memory: memoryOf(share) }));
   const host = await LocalLLM.load(platform, source, load);
   try {
     for (const roundTripMs of roundTripsMs) {
@@ -61,12 +64,12 @@ export async function* companionTable(platform: Platform, options: TableOptions)
         try {
           const requests = await speedOf({ companion: { url: proxy.url, mode: "requests" } });
           for (const share of shares) {
-            const memory = `${Math.max(share, 1)}%`;
+            const memory = memoryOf(share);
             const auto = await LocalLLM.load(platform, source, { ...load, ...page, memory, companion: proxy.url });
             const { predicted, mode: chosen } = auto.info.companion!;
             await auto.dispose();
             const ways: Partial<Record<CompanionMode | "none", [number, number]>> = {
-              none: [await speedOf({ memory }), predicted.none ?? 0],
+              none: [alone.get(share)!, predicted.none ?? 0],
             };
             for (const mode of MODES) {
               const speed =

@@ -12,7 +12,7 @@ it("tokens a second on shaped links, beside the prediction", { timeout: 3_600_00
     megabits: numbers("SLUICE_MEGABITS", "10,100"),
     shares: numbers("SLUICE_SHARES", "0,25,50"),
     tokens: 24,
-    replies: 6,
+    replies: 4,
   });
   const lines: string[] = [];
   for await (const row of rows) {

@@ -6,6 +6,8 @@ import { createServer, type LLMServer } from "../../src/server.ts";
 import { launchBrowser } from "../support/browser.ts";
 import type { CompanionTests } from "../support/companion-page.ts";
 import { ObservedPlatform } from "../support/observed-platform.ts";
+import { random } from "../support/random.ts";
+import { shapingProxy } from "../support/shaping-proxy.ts";
 import { serveStorePage } from "../support/store-page-server.ts";
 
 declare const tests: CompanionTests;
@@ -55,6 +57,30 @@ it.each(["requests", "experts", "layers"] as const)(
     expect(passes > 0).toBe(mode === "layers");
   },
 );
+
+it("a page loses and repeats no token where its link breaks again and again", async () => {
+  const proxy = await shapingProxy(url);
+  const params = { temperature: 1, seed: 3, maxTokens: 16 };
+  const prompt = await host.tokenize("Once upon a time");
+  const { tokenIds } = await host.generate(prompt, params).finish();
+  const next = random(2);
+  let kills = 0;
+  const kill = () => {
+    kills++;
+    proxy.kill();
+    timer = setTimeout(kill, 500 + 1000 * next());
+  };
+  let timer = setTimeout(kill, 300);
+  const { ids, passes } = await page.evaluate(
+    ([url, prompt, params]) => tests.reply({ url, key: "secret", mode: "layers", patienceMs: 20_000 }, prompt, params),
+    [proxy.url, prompt, params] as const,
+  );
+  clearTimeout(timer);
+  expect(ids).toEqual(tokenIds);
+  expect(passes).toBeGreaterThanOrEqual(16);
+  expect(kills).toBeGreaterThan(0);
+  await proxy.close();
+});
 
 it("a page with a wrong key is told so", async () => {
   const refusal = await page.evaluate((url) => tests.refusal({ url, key: "wrong" }), url);

@@ -1,10 +1,10 @@
-import type { CompanionMode, GenerateParams } from "../../src/index.ts";
+import type { CompanionOptions, GenerateParams } from "../../src/index.ts";
 import { LLM } from "../../src/index.ts";
 
 export interface CompanionTests {
   /** Ids of a reply by a model that leans on a companion, and how it ended. */
   reply(
-    companion: { readonly url: string; readonly key: string; readonly mode: CompanionMode },
+    companion: CompanionOptions,
     prompt: readonly number[],
     params: GenerateParams,
   ): Promise<{ readonly ids: readonly number[]; readonly sums: number; readonly passes: number }>;
