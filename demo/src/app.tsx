@@ -18,9 +18,11 @@ export function App() {
   const [isMenuOpen, setMenuOpen] = useState(false);
   const drawer = usePage(({ drawer }) => drawer);
   const isPickerOpen = usePage(({ isPickerOpen }) => isPickerOpen);
+  const pickerPart = usePage(({ pickerPart }) => pickerPart);
   const isDropping = useDrop();
   useKeys();
 
+  const closePicker = () => page.set({ isPickerOpen: false, pickerPart: undefined, proposed: undefined });
   const closeDrawer = () => page.set({ drawer: undefined });
   const toggleSidebar = () => (isWide ? changeSettings({ isSidebarOpen: !isSidebarOpen }) : setMenuOpen(true));
   const title = drawer === "settings" ? "Settings" : "Engine";
@@ -51,7 +53,7 @@ export function App() {
         </Drawer>
       )}
       {isPickerOpen && (
-        <Drawer title="Model" side="middle" onClose={() => page.set({ isPickerOpen: false, proposed: undefined })}>
+        <Drawer title="Model" side="middle" part={pickerPart} onClose={closePicker}>
           <ModelPicker />
         </Drawer>
       )}

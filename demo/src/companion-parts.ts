@@ -18,10 +18,10 @@ export function placesOf({ layers, companion }: ModelInfo, stats: Stats | undefi
   if (mode === "requests") return { here: "Text, tokens, tools", there: `All ${count} layers` };
   if (mode === "layers") {
     const { here = 0, there = count - here } = companion.layers ?? {};
-    return { here: `The first ${here} layers`, there: `The other ${there} layers` };
+    return { here: here === 1 ? "The first layer" : `The first ${here} layers`, there: `The other ${there} layers` };
   }
   return slots > 0
-    ? { here: `${count} layers, ${slots} experts in each`, there: `The other ${experts - slots} experts` }
+    ? { here: `${count} layers, ${slots} experts each`, there: `The other ${experts - slots} experts` }
     : { here: `${count} layers but for experts`, there: "All experts" };
 }
 

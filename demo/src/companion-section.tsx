@@ -58,8 +58,8 @@ export function CompanionSection({ info, looks, usage }: Properties) {
         <Row name="Way" id="companion-way">
           {wayName(companion?.mode ?? "none")}
         </Row>
-        <Row name="Runs here">{places.here}</Row>
-        <Row name="Runs there">{places.there}</Row>
+        <Row name="Here">{places.here}</Row>
+        <Row name="There">{places.there}</Row>
       </dl>
       <Speeds info={info} looks={looks} usage={usage} />
       {stats?.companion && (

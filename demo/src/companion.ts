@@ -38,8 +38,7 @@ export async function disconnect(): Promise<void> {
 
 /** Where companions are connected and changed: below the models. */
 export function openCompanion(): void {
-  page.set({ isPickerOpen: true });
-  requestAnimationFrame(() => document.getElementById("companion")?.focus());
+  page.set({ isPickerOpen: true, pickerPart: "companion", proposed: undefined, toast: undefined });
 }
 
 const LOOK_MS = 1000;
@@ -59,7 +58,7 @@ export const linkStates: Record<CompanionStats["state"], string> = {
   connected: "Connected",
   reconnecting: "Reconnecting",
   lost: "Gone",
-  replaced: "Gone: this device goes on alone",
+  replaced: "Gone; goes on here",
 };
 
 function show(link: CompanionStats["state"]): void {

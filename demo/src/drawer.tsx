@@ -5,15 +5,21 @@ import { Icon } from "./icons.tsx";
 interface Properties {
   readonly title: string;
   readonly side: "left" | "right" | "middle";
+  /** The id of a heading in it, to begin there. */
+  readonly part?: string;
   readonly onClose: () => void;
   readonly children: ComponentChildren;
 }
 
 /** A modal dialog: the browser keeps the focus in it, closes it on Escape and puts the focus back. */
-export function Drawer({ title, side, onClose, children }: Properties) {
+export function Drawer({ title, side, part, onClose, children }: Properties) {
   const dialog = useRef<HTMLDialogElement>(null);
   useEffect(() => {
     dialog.current?.showModal();
+    const heading = part && document.getElementById(part);
+    if (!heading) return;
+    heading.scrollIntoView();
+    heading.focus({ preventScroll: true });
   }, []);
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: a click beside the dialog closes it; the key for that is Escape.

@@ -20,6 +20,7 @@ export async function loadModel(choice: ModelChoice): Promise<void> {
     model: { kind: "loading", choice },
     companion: { ...companion, link: undefined },
     isPickerOpen: false,
+    pickerPart: undefined,
     proposed: undefined,
   }));
   try {

@@ -19,6 +19,8 @@ export interface Page {
   readonly editingId: string | undefined;
   readonly drawer: Drawer | undefined;
   readonly isPickerOpen: boolean;
+  /** The part of the picker to begin at, if not at its beginning: an id. */
+  readonly pickerPart: string | undefined;
   /** A model that is loaded once its plan was seen. */
   readonly proposed: ModelChoice | undefined;
   /** For the Hub; never stored. */
@@ -117,6 +119,7 @@ export const page = new Store<Page>({
   editingId: undefined,
   drawer: undefined,
   isPickerOpen: false,
+  pickerPart: undefined,
   proposed: undefined,
   hubToken: "",
   companion: { isConnecting: false, choice: remembered(sessionStorage, "companion") },

@@ -24,12 +24,12 @@ export function Unsupported({ obstacle }: { obstacle: Obstacle }) {
         Try again
       </button>
       {obstacle !== "insecure" && (
-        <p>
-          Or let a server write the replies: a companion needs no WebGPU here.{" "}
-          <button type="button" class="text-button" onClick={openCompanion}>
-            Connect one
+        <>
+          <p>Or let a server write the replies; that needs no WebGPU here.</p>
+          <button type="button" class="button" onClick={openCompanion}>
+            Connect a companion
           </button>
-        </p>
+        </>
       )}
       {obstacle !== "insecure" &&
         browsers.map((browser) => (

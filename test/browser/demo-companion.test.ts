@@ -93,7 +93,7 @@ describe("a companion of the demo", { timeout: patience }, () => {
     await firstWords();
     const begun = await lastReply();
     await proxy.close();
-    await page.locator("#link-state").getByText("this device goes on alone").waitFor({ timeout: patience });
+    await page.locator("#link-state").getByText("goes on here").waitFor({ timeout: patience });
     await ended();
     expect(await page.locator(".notice").count()).toBe(0);
     expect((await lastReply()).startsWith(begun)).toBe(true);

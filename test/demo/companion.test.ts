@@ -45,7 +45,7 @@ describe("a model with a companion", () => {
     expect(placesOf(info(), undefined)).toEqual({ here: "All 8 layers", there: "Nothing" });
     expect(placesOf(info({ mode: "requests" }), undefined).there).toBe("All 8 layers");
     expect(placesOf(info({ mode: "experts" }), stats({ paging }))).toEqual({
-      here: "8 layers, 6 experts in each",
+      here: "8 layers, 6 experts each",
       there: "The other 18 experts",
     });
     expect(placesOf(info({ mode: "layers", layers: { here: 3, there: 5 } }), undefined)).toEqual({
