@@ -172,7 +172,9 @@ export class Link {
         if (!isFirst) this.counts.reconnects++;
         return connection;
       } catch (error) {
-        if (!(error instanceof BrokenLink)) throw error;
+        // A server that has just been started, or is about to stop, may soon be another.
+        const isPassing = error instanceof BrokenLink || (!isFirst && isBusy(error));
+        if (!isPassing) throw error;
         if (this.#isClosed) throw new LLMError("The model was disposed of.");
         const wait = delay * (0.5 + Math.random());
         if (performance.now() + wait < deadline) {
@@ -270,5 +272,7 @@ function readFrame(data: unknown): Frame | CompanionError {
     return new CompanionError("malformed", `The companion sent what is no frame: ${(error as Error).message}`);
   }
 }
+
+const isBusy = (error: unknown) => error instanceof CompanionError && error.reason === "busy";
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -163,6 +163,20 @@ describe("a link", () => {
     link.close();
   });
 
+  it("waits for a companion that is started anew, and loads its model", async () => {
+    const first = createServer(new HostingLLM(), { rehearse: false });
+    const address = await first.listen({ port: 0 });
+    await first.ready();
+    const link = await open({ url: address });
+    await first.close({ timeoutMs: 0 });
+    const loading = new Promise<HostingLLM>((resolve) => setTimeout(() => resolve(new HostingLLM()), 300));
+    const second = createServer(loading, { rehearse: false });
+    await second.listen({ port: Number(new URL(address).port) });
+    expect(await tokensOf(new RemoteEngine(link), [4])).toEqual(await expected([4]));
+    link.close();
+    await second.close({ timeoutMs: 0 });
+  });
+
   it("is made again while nobody uses it", async () => {
     const proxy = await shapingProxy(url);
     const link = await open({ url: proxy.url, patienceMs: 300 });
