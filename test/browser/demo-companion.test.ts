@@ -85,7 +85,7 @@ describe("a companion of the demo", { timeout: patience }, () => {
     proxy.kill();
     await ended();
     await page.locator(".companion").getByText("Made again").waitFor({ timeout: patience });
-    expect(await page.locator(".notice").count()).toBe(0);
+    expect(await page.locator(".notice").allTextContents()).toEqual([]);
   });
 
   it("is done without once it is gone, in the midst of a reply", async () => {
@@ -95,7 +95,7 @@ describe("a companion of the demo", { timeout: patience }, () => {
     await proxy.close();
     await page.locator("#link-state").getByText("goes on here").waitFor({ timeout: patience });
     await ended();
-    expect(await page.locator(".notice").count()).toBe(0);
+    expect(await page.locator(".notice").allTextContents()).toEqual([]);
     expect((await lastReply()).startsWith(begun)).toBe(true);
     expect((await lastReply()).length).toBeGreaterThan(begun.length);
   });
@@ -118,6 +118,20 @@ describe("a companion of the demo", { timeout: patience }, () => {
     await page.getByText("The link to the companion broke").waitFor({ timeout: patience });
     await page.getByRole("button", { name: "Go on without it" }).click();
     await page.getByRole("button", { name: "Sprout, ready. Choose" }).waitFor({ timeout: patience });
+  });
+
+  it("is enough where there is no WebGPU", async () => {
+    const address = page.url();
+    await page.close();
+    page = await browser.newPage({ viewport: { width: 390, height: 800 } });
+    await page.addInitScript(() => Object.defineProperty(navigator, "gpu", { value: undefined }));
+    await page.goto(address);
+    await page.getByRole("button", { name: "Connect a companion" }).click();
+    await connect(served!.url, KEY);
+    await page.getByRole("button", { name: "Sprout, ready, companion: connected" }).waitFor({ timeout: patience });
+    await ask("What is the capital of Italy?");
+    await ended();
+    expect(await lastReply()).toContain("Rome");
   });
 });
 
