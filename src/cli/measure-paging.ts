@@ -59,13 +59,15 @@ export async function measureStore(sources: ModelWeights<WeightSource>): Promise
     ),
   );
   const start = performance.now();
-  const read = await Promise.all(
-    Array.from({ length: PROBED }, (_, i) => {
-      const layer = i % layers.length;
-      return reader.read(layer, (i * 7919) % layers[layer].experts);
-    }),
-  );
-  const bytes = read.flat().reduce((sum, { data, scales }) => sum + data.byteLength + (scales?.byteLength ?? 0), 0);
+  let bytes = 0;
+  const read = async (i: number) => {
+    const layer = i % layers.length;
+    for (const { data, scales, release } of await reader.read(layer, (i * 7919) % layers[layer].experts)) {
+      bytes += data.byteLength + (scales?.byteLength ?? 0);
+      release?.();
+    }
+  };
+  await Promise.all(Array.from({ length: PROBED }, (_, i) => read(i)));
   return (1000 * bytes) / (performance.now() - start);
 }
 
