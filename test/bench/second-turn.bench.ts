@@ -3,70 +3,103 @@ import { LocalLLM } from "../../src/api/llm.ts";
 import { nodePlatform } from "../../src/platform/node/platform.ts";
 import { createServer } from "../../src/server.ts";
 import { testAdapterName } from "../support/gpu.ts";
-import { client } from "../support/http.ts";
+import { type Client, client } from "../support/http.ts";
+import { fixtureFolder } from "../support/reference-model.ts";
 
-/** Tokens of the conversation before its second turn. */
-const TOKENS = Number(process.env.SLUICE_TURN_TOKENS ?? 32_000);
-const FOLDER = process.env.SLUICE_TURN_MODEL ?? "demo/public/models/sprout";
 const TIMES = 3;
+const sampling = { temperature: 0, max_tokens: 8, ignore_eos: true };
 
-const chat = "/v1/chat/completions";
-const sampling = { temperature: 0, max_tokens: 12, ignore_eos: true };
-
-interface Usage {
-  readonly prompt_tokens: number;
-  readonly prompt_tokens_details: { readonly cached_tokens: number };
+interface Turns {
+  readonly path: string;
+  /** Another second turn each time, which goes on from the same first reply. */
+  readonly second: (i: number) => object;
 }
 
-it(`the second turn of a conversation of ${TOKENS} tokens, cold and warm`, { timeout: 3_600_000 }, async () => {
-  const llm = await LocalLLM.load(nodePlatform, FOLDER, {
+interface Case {
+  readonly name: string;
+  readonly folder: string;
+  /** Of the conversation before its second turn. */
+  readonly tokens: number;
+  readonly begin: (api: Client, tokens: number) => Promise<Turns>;
+}
+
+const CASES: Case[] = [
+  {
+    name: "a tiny model, by token ids",
+    folder: fixtureFolder("qwen3-next-tiny"),
+    tokens: Number(process.env.SLUICE_TURN_TOKENS ?? 32_000),
+    async begin(api, tokens) {
+      const prompt = Array.from({ length: tokens }, (_, i) => 3 + ((i * 7919) % 300));
+      const { choices } = (await api.json("/v1/completions", { ...sampling, prompt, return_token_ids: true })) as {
+        choices: { token_ids: number[] }[];
+      };
+      const longer = [...prompt, ...choices[0].token_ids];
+      return { path: "/v1/completions", second: (i) => ({ prompt: [...longer, ...Array(20).fill(9 + i)] }) };
+    },
+  },
+  {
+    name: "Sprout, in a chat",
+    folder: "demo/public/models/sprout",
+    tokens: Number(process.env.SLUICE_TURN_TOKENS ?? 8_000),
+    async begin(api, tokens) {
+      const { count } = (await api.json("/tokenize", { prompt: lines(70) })) as { count: number };
+      const first = [{ role: "user", content: `${lines(Math.floor((70 * (tokens - 40)) / count))}\nWho came last?` }];
+      const path = "/v1/chat/completions";
+      const { choices } = (await api.json(path, { ...sampling, messages: first })) as {
+        choices: { message: { content: string } }[];
+      };
+      const reply = { role: "assistant", content: choices[0].message.content };
+      const question = (i: number) => ({ role: "user", content: `And who came ${i + 2} before that?` });
+      return { path, second: (i) => ({ messages: [...first, reply, question(i)] }) };
+    },
+  },
+];
+
+it.each(CASES)("the second turn of $tokens tokens, cold and warm: $name", { timeout: 3_000_000 }, async (one) => {
+  const { folder, tokens, begin } = one;
+  const llm = await LocalLLM.load(nodePlatform, folder, {
     device: { adapter: testAdapterName },
-    ...{ maxContext: TOKENS + 512, maxSequences: 2, cacheTokens: 2 * TOKENS },
+    ...{ maxContext: tokens + 256, maxSequences: 2, cacheTokens: 2 * tokens },
+    configOverrides: { max_position_embeddings: 2 ** 16 },
   });
   const server = createServer(llm);
   await server.ready();
   const api = client(await server.listen({ port: 0 }));
-  const count = async (text: string) => ((await api.json("/tokenize", { prompt: text })) as { count: number }).count;
-  const perLine = (await count(Array.from({ length: 70 }, (_, i) => line(i)).join(""))) / 70;
-  const text = Array.from({ length: Math.floor((TOKENS - 64) / perLine) }, (_, i) => line(i)).join("");
-  const first = [{ role: "user", content: `${text}\nWho came last?` }];
-  const { choices } = (await api.json(chat, { ...sampling, messages: first })) as {
-    choices: { message: { content: string } }[];
-  };
-  const second = (i: number) => [
-    ...first,
-    { role: "assistant", content: choices[0].message.content },
-    { role: "user", content: `And who came ${i} before that?` },
-  ];
-
-  async function firstToken(messages: object): Promise<Usage & { ms: number }> {
-    const start = performance.now();
-    const stream_options = { include_usage: true, continuous_usage_stats: true };
-    const reply = await api.post(chat, { ...sampling, messages, stream: true, stream_options });
-    const decoder = new TextDecoder();
-    let [received, ms] = ["", Number.NaN];
-    for await (const bytes of reply.body!) {
-      received += decoder.decode(bytes as Uint8Array, { stream: true });
-      if (Number.isNaN(ms) && /"content":"[^"]/.test(received)) ms = performance.now() - start;
-    }
-    const last = received.trim().split("\n\n").at(-2)!;
-    return { ms, ...(JSON.parse(last.slice("data: ".length)) as { usage: Usage }).usage };
-  }
-
+  const { path, second } = await begin(api, tokens);
   const warm = [];
-  for (let i = 0; i < TIMES; i++) warm.push(await firstToken(second(i + 2)));
+  for (let i = 0; i < TIMES; i++) warm.push(await firstToken(api, path, second(i)));
   await api.post("/flush_cache", {});
-  const cold = await firstToken(second(2));
+  const cold = await firstToken(api, path, second(0));
   const median = warm.map(({ ms }) => ms).sort((a, b) => a - b)[TIMES >> 1];
   console.log(
-    `${llm.info.adapter.name}, ${llm.info.label}: ${cold.prompt_tokens} tokens. First token cold ${cold.ms.toFixed(0)} ms, ` +
-      `warm ${median.toFixed(0)} ms (${warm[0].prompt_tokens_details.cached_tokens} tokens known): ${(cold.ms / median).toFixed(1)} x sooner`,
+    `${llm.info.adapter.name}, ${one.name}: ${cold.promptTokens} tokens. First token cold ${cold.ms.toFixed(0)} ms, ` +
+      `warm ${median.toFixed(0)} ms (${warm[0].cachedTokens} tokens known): ${(cold.ms / median).toFixed(1)} x sooner`,
   );
-  expect(cold.prompt_tokens_details.cached_tokens).toBe(0);
+  expect(cold.cachedTokens).toBe(0);
   expect(cold.ms / median).toBeGreaterThan(20);
   await server.close({ timeoutMs: 100 });
   await llm.dispose();
 });
 
+async function firstToken(api: Client, path: string, body: object) {
+  const start = performance.now();
+  const reply = await api.post(path, { ...sampling, ...body, stream: true, stream_options: { include_usage: true } });
+  const decoder = new TextDecoder();
+  let [received, ms] = ["", Number.NaN];
+  for await (const bytes of reply.body!) {
+    received += decoder.decode(bytes as Uint8Array, { stream: true });
+    if (Number.isNaN(ms) && /"(content|text)":"[^"]|"token_ids":\[\d/.test(received)) ms = performance.now() - start;
+  }
+  const last = received.trim().split("\n\n").at(-2)!;
+  const { usage } = JSON.parse(last.slice("data: ".length)) as {
+    usage: { prompt_tokens: number; prompt_tokens_details: { cached_tokens: number } };
+  };
+  return { ms, promptTokens: usage.prompt_tokens, cachedTokens: usage.prompt_tokens_details.cached_tokens };
+}
+
 const NAMES = ["Anna", "Ben", "Carla", "David", "Emma", "Fritz", "Greta"];
-const line = (i: number): string => `${NAMES[i % 7]} came to the house by the river on day ${10_000 + i}.\n`;
+const lines = (count: number): string =>
+  Array.from(
+    { length: count },
+    (_, i) => `${NAMES[i % 7]} came to the house by the river on day ${10_000 + i}.\n`,
+  ).join("");

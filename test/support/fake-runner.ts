@@ -13,7 +13,7 @@ export interface FakeRunnerOptions {
   /** Called before every step; throws or gives "nan" to make it fail. "lost" spoils all states. */
   readonly trouble?: () => "nan" | "lost" | undefined;
   /** Resolves when a step may run. */
-  readonly delay?: (kind: "prefill" | "decode") => Promise<void>;
+  readonly delay?: (kind: "prefill" | "decode", rows: number) => Promise<void>;
   readonly maxContext?: number;
   readonly maxBatchTokens?: number;
   readonly maxSequences?: number;
@@ -192,10 +192,14 @@ export class FakeRunner implements Runner {
   dispose(): void {}
 
   /** Lets time pass, and trouble come. */
-  async #begin(kind: "prefill" | "decode", steps: readonly Pick<SequenceStep, "slot" | "blocks">[]): Promise<void> {
+  async #begin(
+    kind: "prefill" | "decode",
+    steps: readonly (Pick<SequenceStep, "slot" | "blocks"> & Partial<Pick<SequenceStep, "tokens">>)[],
+  ): Promise<void> {
     this.steps++;
     expect(new Set(steps.map(({ slot }) => slot)).size, "slots of a step").toBe(steps.length);
-    await this.#options.delay?.(kind);
+    const rows = steps.reduce((sum, { tokens }) => sum + (tokens?.length ?? 1), 0);
+    await this.#options.delay?.(kind, rows);
     try {
       const trouble = this.#options.trouble?.();
       if (trouble === "nan") this.#trouble.add(steps[0].slot);
