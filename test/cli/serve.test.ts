@@ -19,10 +19,10 @@ beforeAll(buildCli);
 afterAll(() => rmSync(folder, { recursive: true }));
 
 /** Starts `sluice serve` and waits for a text in what it says. */
-async function start(args: readonly string[], until: RegExp, env: NodeJS.ProcessEnv = {}) {
+async function start(args: readonly string[], until: RegExp, env: NodeJS.ProcessEnv = {}, command = "serve") {
   const child = spawn(
     process.execPath,
-    [`${root}/dist/node/cli.js`, "serve", "--port", "0", ...args, ...onTestAdapter],
+    [`${root}/dist/node/cli.js`, command, "--port", "0", ...args, ...onTestAdapter],
     {
       cwd: root,
       env: { ...process.env, ...env },
@@ -144,6 +144,28 @@ it("serves from two processes, and says which is which", async () => {
   expect(metrics).toMatch(/vllm:prefix_cache_queries_total\{.*engine="1"\} [1-9]/);
   // As a terminal does for Ctrl-C: the processes of the GPUs live on until the server has ended.
   child.kill("SIGINT");
+  expect(await ended(child)).toBe(0);
+});
+
+it.each([
+  ["S1 as for vLLM", "serve", "MODEL --tensor-parallel-size 4 --max-model-len 256"],
+  [
+    "S5 as for SGLang",
+    "launch_server",
+    "--model-path MODEL --tp-size 4 --context-length 256 --speculative-algo NEXTN --speculative-num-steps 3 " +
+      "--speculative-eagle-topk 1 --speculative-num-draft-tokens 4",
+  ],
+])("serves from a command line %s", async (_, command, line) => {
+  const model = fixtureFolder("qwen3-next-tiny");
+  const args = [...line.replace("MODEL", model).split(" "), "--reference", "--max-num-seqs", "1"];
+  const { child, match, said } = await start(args, /Sluice serves \S+ on (http:\S+)\/v1/, {}, command);
+  expect(said()).toContain("Split: 4 whole models, a process each.");
+  if (command !== "serve") expect(said()).toContain("Speculative decoding is not built yet");
+  const api = client(match[1]);
+  expect(await (await api.get("/v1/models")).json()).toMatchObject({ data: [{ max_model_len: 256 }] });
+  const body = { prompt: [5, 17, 300], max_tokens: 3, temperature: 0, ignore_eos: true, return_token_ids: true };
+  expect(await api.json("/v1/completions", body)).toMatchObject({ usage: { completion_tokens: 3 } });
+  child.kill("SIGTERM");
   expect(await ended(child)).toBe(0);
 });
 
