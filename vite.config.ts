@@ -94,7 +94,17 @@ export default defineConfig(({ mode }): ViteUserConfig => {
       return library(["index", "worker"], "dist/browser", false);
     case "node":
       return library(
-        ["node", "cli", "server", "gpu-worker", "stage-worker", "grammar-worker", "demo-server", "bundle-gpu"],
+        [
+          "node",
+          "cli",
+          "server",
+          "gpu-worker",
+          "stage-worker",
+          "grammar-worker",
+          "pack-worker",
+          "demo-server",
+          "bundle-gpu",
+        ],
         "dist/node",
         true,
       );

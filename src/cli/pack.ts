@@ -1,16 +1,21 @@
+import { availableParallelism } from "node:os";
 import { type Command, Option } from "commander";
-import { packItems } from "../models/qwen3-next/pack-items.ts";
 import { PackFolder } from "../platform/node/pack-folder.ts";
+import type { Checkpoint } from "../weights/checkpoint.ts";
 import { listRecords } from "../weights/packed/manifest.ts";
-import { type PackProgress, writePack } from "../weights/packed/write-pack.ts";
+import { type PackItem, planPack } from "../weights/packed/plan-pack.ts";
+import { encodeRecord, type PackProgress, writePack } from "../weights/packed/write-pack.ts";
 import { interruptSignal } from "./interrupt.ts";
-import { madeUp, type OpenedModel, openShape, withModel } from "./open-runner.ts";
+import { wholeNumber } from "./options.ts";
+import { openToPack, type PackTask } from "./pack-task.ts";
+import { PackThreads } from "./pack-threads.ts";
 import { bytesText } from "./text.ts";
 
 interface PackCommandOptions {
   readonly quant: (typeof FORMATS)[number];
   readonly experts?: (typeof FORMATS)[number];
   readonly synthetic?: boolean;
+  readonly threads?: number;
 }
 
 const FORMATS = ["auto", "f16", "q8", "q4a", "q4"] as const;
@@ -27,6 +32,7 @@ export function addPack(program: Command): void {
     .addOption(
       new Option("--experts <format>", "what the routed experts become (default: as --quant says)").choices(FORMATS),
     )
+    .option("--threads <count>", "threads that convert (default: as many as there are cores, up to 8)", wholeNumber(1))
     .option("--synthetic", "<model> is a published shape or a config.json; make its weights up, to measure with them")
     .addHelpText(
       "after",
@@ -50,17 +56,25 @@ Examples:
     .action(pack);
 }
 
-async function pack(source: string, folder: string, options: PackCommandOptions): Promise<void> {
-  if (options.synthetic) return packModel(madeUp(await openShape(source), options.quant), folder, options);
-  await withModel(source, (model) => packModel(model, folder, options));
+async function pack(source: string, folder: string, { threads, ...options }: PackCommandOptions): Promise<void> {
+  const task = { source, ...options };
+  await openToPack(task, ({ checkpoint, items }) => packInto(folder, checkpoint, items, task, threads));
 }
 
-async function packModel({ checkpoint, sources }: OpenedModel, folder: string, { quant, experts }: PackCommandOptions) {
+async function packInto(
+  folder: string,
+  checkpoint: Checkpoint,
+  items: readonly PackItem[],
+  task: PackTask,
+  threads = checkpoint.sizeBytes < LEAST_BYTES ? 1 : Math.min(availableParallelism(), 8),
+) {
   const signal = interruptSignal();
   const target = await PackFolder.create(folder);
+  const { records } = planPack(items);
+  const alone = (record: number) => encodeRecord(records[record], signal);
+  const encoders = threads > 1 ? new PackThreads(task, threads, alone) : undefined;
   try {
-    const items = packItems(sources, { quantization: quant, experts });
-    const manifest = await writePack(target, checkpoint, items, { signal, onProgress: progressLine() });
+    const manifest = await writePack(target, checkpoint, items, { signal, encoders, onProgress: progressLine() });
     const bytes = manifest.shards.reduce((sum, shard) => sum + shard.bytes, 0);
     const count = listRecords(manifest).length;
     const files = `${manifest.shards.length} ${manifest.shards.length === 1 ? "file" : "files"}`;
@@ -70,9 +84,13 @@ async function packModel({ checkpoint, sources }: OpenedModel, folder: string, {
     console.error("\nStopped. The same command goes on from here.");
     process.exitCode = 130;
   } finally {
+    await encoders?.close();
     await target.close();
   }
 }
+
+/** What one thread packs while others would still be starting. */
+const LEAST_BYTES = 64e6;
 
 /** How far it has come, in one line of the terminal; nothing elsewhere. */
 function progressLine(): (progress: PackProgress) => void {

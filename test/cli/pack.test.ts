@@ -61,10 +61,15 @@ describe("pack", () => {
     const shape = join(folder, "shape.json");
     writeFileSync(shape, JSON.stringify(SHAPE));
     const made = join(folder, "made-up");
-    const packed = await sluice(["pack", shape, made, "--quant", "q4", "--synthetic"]);
-    expect(packed.code).toBe(0);
-    const args = ["--memory", "25%", "--profile", "--prompt", "20", "--depth", "9", "--tokens", "6", "--repeats", "2"];
-    const measured = await sluice(["bench", made, ...args, ...onTestAdapter, "--json"]);
+    const args = ["--quant", "q4", "--synthetic"];
+    expect((await sluice(["pack", shape, made, ...args])).code).toBe(0);
+    const byThreads = join(folder, "by-threads");
+    expect((await sluice(["pack", shape, byThreads, ...args, "--threads", "3"])).code).toBe(0);
+    for (const file of ["sluice.json", "weights-00000.bin"]) {
+      expect(readFileSync(join(byThreads, file)).equals(readFileSync(join(made, file))), file).toBe(true);
+    }
+    const bench = ["--memory", "25%", "--profile", "--prompt", "20", "--depth", "9", "--tokens", "6", "--repeats", "2"];
+    const measured = await sluice(["bench", made, ...bench, ...onTestAdapter, "--json"]);
     expect(measured).toMatchObject({ code: 0 });
     const { paging, decode, profile } = JSON.parse(measured.stdout);
     expect(paging).toMatchObject({ slots: 8, experts: 32 });

@@ -30,6 +30,14 @@ export interface PackProgress {
 export interface WritePackOptions extends PackOptions {
   readonly onProgress?: (progress: PackProgress) => void;
   readonly signal?: AbortSignal;
+  /** Who encodes records, by their numbers in the plan, and how many at once. Default: this thread, one while another is written. */
+  readonly encoders?: { readonly count: number; encode(record: number): Promise<EncodedRecord> };
+}
+
+/** A record as it is written, and the hashes of its parts. */
+export interface EncodedRecord {
+  readonly bytes: Uint8Array;
+  readonly hashes: string[];
 }
 
 /** Hashes of finished records, a line each, while a store is being written. */
@@ -37,7 +45,7 @@ const JOURNAL = "sluice.json.unfinished";
 
 /**
  * Writes a packed store record by record, its manifest last: until then the folder is no model. After an interruption the
- * same call goes on where it stopped; what is there is checked against its hashes first. Two records are held in memory.
+ * same call goes on where it stopped; what is there is checked against its hashes first. Two records are held in memory, or one more than there are encoders.
  *
  * @throws InvalidRequestError where the folder holds a packed model, or an unfinished one of other weights or formats
  * @throws CheckpointError where a weight cannot be read or packed
@@ -70,13 +78,21 @@ export async function writePack(
   }
   await journal.keep(done);
 
-  const rest = plan.records.slice(done);
-  let next = rest.length > 0 ? encodeRecord(rest[0], signal) : undefined;
-  for (const [i, record] of rest.entries()) {
-    const { bytes, hashes } = await next!;
-    next = i + 1 < rest.length ? encodeRecord(rest[i + 1], signal) : undefined;
+  const encoders = options.encoders ?? { count: 1, encode: (i) => encodeRecord(plan.records[i], signal) };
+  const encoding: Promise<EncodedRecord>[] = [];
+  let begun = done;
+  const begin = () => {
+    if (begun === plan.records.length) return;
+    const next = encoders.encode(begun++);
     // Its failure is heard when it is awaited, which a failed write would prevent.
-    next?.catch(() => {});
+    next.catch(() => {});
+    encoding.push(next);
+  };
+  for (let i = 0; i < encoders.count; i++) begin();
+  for (const record of plan.records.slice(done)) {
+    signal?.throwIfAborted();
+    const { bytes, hashes } = await encoding.shift()!;
+    begin();
     await target.write(plan.shards[record.shard].file, record.from, bytes);
     await journal.add(hashes);
     report("pack", record);
@@ -84,7 +100,8 @@ export async function writePack(
   return finish(target, checkpoint, plan, journal);
 }
 
-async function encodeRecord(record: PlannedRecord, signal?: AbortSignal) {
+/** Reads the rows of a record and puts them into its format. */
+export async function encodeRecord(record: PlannedRecord, signal?: AbortSignal): Promise<EncodedRecord> {
   signal?.throwIfAborted();
   const bytes = new Uint8Array(record.bytes);
   await Promise.all(
