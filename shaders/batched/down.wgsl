@@ -39,7 +39,7 @@ fn routed(tile: vec4<u32>, group: u32, thread: u32) {
   let first = (group * TEAMS + thread / LANES) * ROWS_PER_TEAM;
   let at$r_$i = (tile.x * COLUMNS + min(first + $ru, COLUMNS - 1u)) * BLOCKS + min($iu * LANES + lane, BLOCKS - 1u);
   let w$r_$i = array<vec4<u32>, 1>(weight[at$r_$i]);
-  let s$r_$i = weightScales[scaleWord(at$r_$i)];
+  let s$r_$i = blockScale(weightScales[scaleWord(at$r_$i)], at$r_$i);
   let begin = tile.y;
   let end = tile.y + tile.z;
   for (var i = thread; i < rounded(tile.z * EIGHTS); i += WORKGROUP) {
@@ -57,7 +57,7 @@ fn forAll(begin: u32, end: u32, group: u32, thread: u32) {
   let first = (group * TEAMS + thread / LANES) * ROWS_PER_TEAM;
   let at$r_$i = min(first + $ru, COLUMNS - 1u) * BLOCKS + min($iu * LANES + lane, BLOCKS - 1u);
   let w$r_$i = array<vec4<u32>, 1>(sharedWeight[at$r_$i]);
-  let s$r_$i = sharedWeightScales[scaleWord(at$r_$i)];
+  let s$r_$i = blockScale(sharedWeightScales[scaleWord(at$r_$i)], at$r_$i);
   let count = end - begin;
   for (var i = thread; i < rounded(count * EIGHTS); i += WORKGROUP) {
     stage(i, count, sharedHidden(begin + min(i / EIGHTS, count - 1u), i % EIGHTS));

@@ -18,7 +18,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let place = (group.x * TEAMS + thread / LANES) * (ROWS_PER_TEAM / 2u);
   let at$r_$i = rowStart(tile.x, place, $ru) + min($iu * LANES + lane, BLOCKS - 1u);
   let w$r_$i = array<vec4<u32>, 1>(weight[at$r_$i]);
-  let s$r_$i = weightScales[scaleWord(at$r_$i)];
+  let s$r_$i = blockScale(weightScales[scaleWord(at$r_$i)], at$r_$i);
   let begin = tile.y;
   let end = tile.y + tile.z;
 $loop pairs[$n] / TOP_K

@@ -16,7 +16,7 @@ fn part$p(group: u32, thread: u32, begin: u32, end: u32) {
   let first = (group * TEAMS + thread / LANES) * ROWS_PER_TEAM;
   let at$r_$i = min(first + $ru, ROWS$p - 1u) * BLOCKS + min($iu * LANES + lane, BLOCKS - 1u);
   let w$r_$i = load$p(at$r_$i);
-  let s$r_$i = weight$pScales[scaleWord(at$r_$i)];
+  let s$r_$i = blockScale(weight$pScales[scaleWord(at$r_$i)], at$r_$i);
 $loop $n
     if (lane == 0u && first + $ru < ROWS$p) { store(n + $tu, START$p + first + $ru, y$r_$t); }
 $end

@@ -3,7 +3,10 @@
 // The word that holds the scale of a block.
 fn scaleWord(block: u32) -> u32 { return block / 2u; }
 
-// Σ weight · x over weights' block `at`.
-fn blockDot(w: array<vec4<u32>, 1>, scales: u32, at: u32, x: Block) -> f32 {
-  return scaleOf(scales, at) * (x.scale * (nibbleDot(w[0], x) - 8.0 * x.sum));
+// What block `at` is scaled by, from that word.
+fn blockScale(scales: u32, at: u32) -> f32 { return scaleOf(scales, at); }
+
+// Σ weight · x over a block.
+fn scaledDot(w: array<vec4<u32>, 1>, scale: f32, x: Block) -> f32 {
+  return scale * (x.scale * (nibbleDot(w[0], x) - 8.0 * x.sum));
 }

@@ -34,3 +34,8 @@ fn scaleOf(word: u32, at: u32) -> f32 {
   let pair = unpack2x16float(word);
   return select(pair.x, pair.y, (at & 1u) == 1u);
 }
+
+// Σ weight · x over weights' block `at`, whose scale is in the word `scales`.
+fn blockDot(w: array<vec4<u32>, BLOCK_WORDS>, scales: u32, at: u32, x: Block) -> f32 {
+  return scaledDot(w, blockScale(scales, at), x);
+}

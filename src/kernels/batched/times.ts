@@ -9,7 +9,7 @@ export interface Tile {
 
 /**
  * WGSL in which `$loop INPUT … $end` multiplies the input's rows n = begin … end − 1, several at a time, with the weights in
- * w$r_$i (their scales in s$r_$i, their places in at$r_$i). INPUT says where row $n lies; the lines between take the
+ * w$r_$i and their scales in s$r_$i. INPUT says where row $n lies; the lines between take the
  * products y$r_$t of row n + $t. What is computed for a row does not depend on its neighbours.
  */
 export function times(source: string, tile: Tile): string {
@@ -27,7 +27,7 @@ function loop(input: string, finish: string, { rows, steps, tokens }: Tile): str
   const pass = (count: number) => {
     const blocks = Array.from({ length: steps }, (_, i) =>
       `let x$t_$i = inputBlock(${input.replaceAll("$n", "(n + $tu)")}, $iu * LANES + lane);
-       sum$r_$t += blockDot(w$r_$i, s$r_$i, at$r_$i, x$t_$i);`.replaceAll("$i", `${i}`),
+       sum$r_$t += scaledDot(w$r_$i, s$r_$i, x$t_$i);`.replaceAll("$i", `${i}`),
     );
     const text = ["var sum$r_$t = 0.0;", ...blocks, "let y$r_$t = teamSum(sum$r_$t);", paired].join("\n");
     return expand(text, { r: rows, t: count });
