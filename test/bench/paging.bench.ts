@@ -1,14 +1,20 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "vitest";
 import { allBlocks } from "../../src/engine/runner.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../src/models/qwen3-next/config.ts";
+import { packItems } from "../../src/models/qwen3-next/pack-items.ts";
 import { convertWeights, type ModelWeights } from "../../src/models/qwen3-next/weights.ts";
 import { ExpertReader } from "../../src/paging/expert-reader.ts";
 import { FolderSource } from "../../src/platform/node/folder-source.ts";
+import { PackFolder } from "../../src/platform/node/pack-folder.ts";
 import type { ModelRunner } from "../../src/runner/model-runner.ts";
 import { sparseLayers } from "../../src/runner/paged-experts.ts";
 import type { WeightSource } from "../../src/weights/format.ts";
 import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
+import { writePack } from "../../src/weights/packed/write-pack.ts";
 import { loadGpuSources } from "../support/gpu-model.ts";
 import { GREEDY } from "../support/greedy.ts";
 
@@ -24,7 +30,9 @@ const SPEEDS = [20e6, 100e6, Number.POSITIVE_INFINITY];
  * fastest, since others use the machine, too.
  */
 test("replies at 25 % beside resident time + bytes / bandwidth", { timeout: 600_000 }, async () => {
-  const checkpoint = await openCheckpoint(await FolderSource.open("demo/public/models/sprout"));
+  const folder = await mkdtemp(join(tmpdir(), "sluice-paging-"));
+  await pack("demo/public/models/sprout", folder);
+  const checkpoint = await openCheckpoint(await FolderSource.open(folder));
   const config = parseConfig(checkpoint.config);
   const options = { dtype: "f16", maxContext: 256, maxBatchTokens: 64 } as const;
   const bound = bindWeights(config, checkpoint);
@@ -58,7 +66,17 @@ test("replies at 25 % beside resident time + bytes / bandwidth", { timeout: 600_
   }
   resident.dispose();
   await checkpoint.close();
+  await rm(folder, { recursive: true });
 });
+
+async function pack(from: string, to: string): Promise<void> {
+  const checkpoint = await openCheckpoint(await FolderSource.open(from));
+  const folder = await PackFolder.create(to);
+  const items = packItems(bindWeights(parseConfig(checkpoint.config), checkpoint), { quantization: "auto" });
+  await writePack(folder, checkpoint, items);
+  await folder.close();
+  await checkpoint.close();
+}
 
 function throttled(sources: ModelWeights<WeightSource>, bytesPerSecond: number): ModelWeights<WeightSource> {
   if (bytesPerSecond === Number.POSITIVE_INFINITY) return sources;
