@@ -9,7 +9,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   if (group.x >= tokenCount()) { return; }
   inputRow = group.x;
   var eights: array<mat2x4<f32>, ROUNDS>;
-  for (var r = 0u; r < ROUNDS; r++) { eights[r] = input8(r * WORKGROUP + thread, thread); }
+  for (var r = 0u; r < ROUNDS; r++) {
+    eights[r] = input8(r * WORKGROUP + thread, thread);
+    notePeak(eights[r], thread, r);
+  }
   workgroupBarrier();
   let scale = inputScale();
   for (var r = 0u; r < ROUNDS; r++) {
@@ -18,7 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (index < 4u * BLOCKS) {
       digits[(inputRow * 4u + index % 4u) * BLOCKS + index / 4u] = eight.words;
       if (index % 4u == 0u) { digitScales[inputRow * BLOCKS + index / 4u] = vec2<f32>(scale * eight.scale, eight.sum); }
-      keepFloats(index, mat2x4<f32>(scale * eights[r][0], scale * eights[r][1]));
+      keepRow(index, eights[r], scale);
     }
   }
 }

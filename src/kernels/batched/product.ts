@@ -43,11 +43,11 @@ override COLUMNS: u32;
 @group(0) @binding(2) var<storage, read> floats: array<vec4<f32>>;  // [row][first fours of all eights, then second]`,
 };
 
-const STORE = `
+export const STORE = `
 override Y_STRIDE: u32;
 fn store(row: u32, column: u32, value: f32) { y[row * Y_STRIDE + column] = value; }`;
 
-const STORE_PLUS = `
+export const STORE_PLUS = `
 override Y_STRIDE: u32;
 override PLUS_OFFSET: u32;
 override PLUS_STRIDE: u32;

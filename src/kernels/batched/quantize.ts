@@ -1,10 +1,11 @@
 import keepFloats from "../../../shaders/batched/keep-floats.wgsl?raw";
+import keepHalves from "../../../shaders/batched/keep-halves.wgsl?raw";
 import source from "../../../shaders/batched/quantize.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
 import { batchFragment } from "../lib/batch.ts";
 
-/** Rows as digits, and `keeping` says whether as floats too. Needs `sizes`, one of `inputs`, one of `digits`. Grid: [rows]. */
+/** Rows as digits, and `keeping` says whether as floats or f16 too. Needs `sizes`, one of `inputs`, one of `digits`. Grid: [rows]. */
 export const quantizeRows = defineKernel({
   name: "batched-quantize",
   source,
@@ -15,5 +16,11 @@ export const quantizeRows = defineKernel({
 
 export const keeping = {
   floats: { name: "keep-floats", source: keepFloats },
-  nothing: { name: "keep-nothing", source: "fn keepFloats(index: u32, x: mat2x4<f32>) {}" },
+  halves: { name: "keep-halves", source: keepHalves },
+  nothing: {
+    name: "keep-nothing",
+    source: `
+fn notePeak(x: mat2x4<f32>, thread: u32, round: u32) {}
+fn keepRow(index: u32, x: mat2x4<f32>, scale: f32) {}`,
+  },
 } as const satisfies Record<string, Fragment>;

@@ -1,5 +1,6 @@
 import { invariant } from "../../../errors.ts";
 import type { DeviceProfile } from "../../../gpu/profile.ts";
+import type { Recorder } from "../../../gpu/recorder.ts";
 import type { GpuTensor, GpuWeight, Scratch } from "../../../gpu/resources.ts";
 import {
   batchedDown,
@@ -11,6 +12,7 @@ import {
 } from "../../../kernels/batched/experts.ts";
 import { batchedParts, batchedProduct } from "../../../kernels/batched/product.ts";
 import { keeping, quantizeRows } from "../../../kernels/batched/quantize.ts";
+import { sliceParts, sliceProduct, sliceThreads, sliceTile } from "../../../kernels/batched/slices.ts";
 import { laneSum } from "../../../kernels/batched/team-sum.ts";
 import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
 import { inputs } from "../../../kernels/decode/inputs.ts";
@@ -29,14 +31,14 @@ export const MAX_BATCHED_ROWS = 64;
  */
 export function batchedKernels(): DecodeKernels {
   const staged = new Map<Scratch, Staged>();
-  const stage = (gpu: GpuContext, input: Input, wanted: Pick<Staged, "isWide" | "hasFloats">): Staged => {
+  const stage = (gpu: GpuContext, input: Input, wanted: Wanted): Staged => {
     const known = staged.get(input.x.scratch);
     const isKnown =
       known &&
       known.factor === factorOf(input) &&
       known.offset === input.x.offset &&
       known.isWide === wanted.isWide &&
-      (known.hasFloats || !wanted.hasFloats);
+      (wanted.keeps === "nothing" || known.keeps === wanted.keeps);
     const result = isKnown ? known : quantize(gpu, input, wanted);
     staged.set(input.x.scratch, result);
     return result;
@@ -45,45 +47,49 @@ export function batchedKernels(): DecodeKernels {
     canProduct,
     product: (gpu, input, weights, plus) => {
       const wide = weights.some((w) => w.format === "q8");
-      const hasFloats = weights.some((w) => !isPacked(w.format));
-      return product(gpu, stage(gpu, input, { isWide: wide, hasFloats }), weights, plus);
+      if (canSlice(gpu.recorder.profile, input.x)) {
+        return sliced(gpu, stage(gpu, input, { isWide: false, keeps: "halves" }), weights, plus);
+      }
+      const keeps = weights.some((w) => !isPacked(w.format)) ? "floats" : "nothing";
+      return product(gpu, stage(gpu, input, { isWide: wide, keeps }), weights, plus);
     },
     canMixExperts,
     routedExperts: (gpu, parts) => {
       const input = { kind: "rmsNorm", x: parts.x, norm: parts.norm } as const;
-      return routedExperts(gpu, parts, stage(gpu, input, { isWide: false, hasFloats: false }));
+      return routedExperts(gpu, parts, stage(gpu, input, { isWide: false, keeps: "nothing" }));
     },
   };
 }
 
-/** A product's input: its rows as digits, and perhaps as floats. */
-interface Staged {
+/** A product's input: its rows as digits, and perhaps as floats or as f16 with a scale each. */
+interface Staged extends Wanted {
   readonly rows: number;
   readonly columns: number;
   readonly digits: GpuTensor;
   readonly digitScales: GpuTensor;
   readonly floats: GpuTensor | undefined;
-  readonly hasFloats: boolean;
-  /** In the order of weights of 8 bits. */
-  readonly isWide: boolean;
+  readonly halves: { readonly halves: GpuTensor; readonly halfScales: GpuTensor } | undefined;
   readonly factor: GpuWeight | undefined;
   readonly offset: number;
 }
 
+interface Wanted {
+  /** Digits in the order of weights of 8 bits. */
+  readonly isWide: boolean;
+  readonly keeps: keyof typeof keeping;
+}
+
 const factorOf = (input: Input) => (input.kind === "plain" ? undefined : input.norm.weight);
 
-function quantize(
-  { recorder, batchBuffer }: GpuContext,
-  input: Input,
-  { isWide, hasFloats }: Pick<Staged, "isWide" | "hasFloats">,
-): Staged {
+function quantize({ recorder, batchBuffer }: GpuContext, input: Input, { isWide, keeps }: Wanted): Staged {
   const { x } = input;
   const { rows, columns } = x;
   const { subgroupMaxSize: lanes, maxInvocations } = recorder.profile;
   const workgroup = lanes * Math.floor(Math.min(maxInvocations, 1024, columns / 8 + lanes - 1) / lanes);
   const values = recorder.tensor("digits", rows, columns / 2);
   const digitScales = recorder.tensor("digit scales", rows, columns / 16);
-  const floats = hasFloats ? recorder.tensor("floats", rows, columns) : undefined;
+  const floats = keeps === "floats" ? recorder.tensor("floats", rows, columns) : undefined;
+  const halves = keeps === "halves" ? halfRows(recorder, rows, columns) : undefined;
   quantizeRows(recorder, {
     uses: [
       sizes({
@@ -95,7 +101,7 @@ function quantize(
       }),
       inputs[input.kind],
       digits[isWide ? "q8" : "q4"],
-      floats ? keeping.floats : keeping.nothing,
+      keeping[keeps],
     ],
     buffers: {
       x,
@@ -103,6 +109,7 @@ function quantize(
       digitScales,
       batch: batchBuffer,
       ...(floats && { floats }),
+      ...halves,
       ...(input.kind !== "plain" && { factor: input.norm.weight }),
       ...(input.kind === "gatedRmsNorm" && { gate: input.gate }),
     },
@@ -119,10 +126,33 @@ function quantize(
     digits: values,
     digitScales,
     floats,
-    hasFloats,
+    halves,
+    keeps,
     isWide,
     factor: factorOf(input),
     offset: x.offset,
+  };
+}
+
+/** Rows from which products of matrices take less time than those of digits. */
+const MIN_SLICED_ROWS = 16;
+
+function canSlice({ matrix, serialWorkgroups, maxInvocations, subgroupMaxSize }: DeviceProfile, x: GpuTensor): boolean {
+  return (
+    matrix !== undefined &&
+    !serialWorkgroups &&
+    x.rows >= MIN_SLICED_ROWS &&
+    x.columns % sliceTile(matrix).step === 0 &&
+    sliceThreads(subgroupMaxSize) <= maxInvocations
+  );
+}
+
+/** Rows in f16 are read as whole matrices. */
+function halfRows(recorder: Recorder, rows: number, columns: number) {
+  const whole = sliceTile(recorder.profile.matrix!).rows;
+  return {
+    halves: recorder.tensor("halves", Math.ceil(rows / whole) * whole, columns / 2),
+    halfScales: recorder.tensor("scales of halves", rows, 1),
   };
 }
 
@@ -151,16 +181,9 @@ function product(
   const { lanes, teams, workgroup, tile } = fitted(PRODUCT, columns, blockWords, profile);
   const total = weights.reduce((sum, w) => sum + w.rows, 0);
   const y = recorder.tensor(weights[0].label, rows, total);
-  const constants: Record<string, number> = {};
-  let groups = 0;
-  let start = 0;
-  weights.forEach((w, p) => {
-    constants[`ROWS${p}`] = w.rows;
-    constants[`START${p}`] = start;
-    constants[`GROUPS${p}`] = Math.ceil(w.rows / (isPacked(w.format) ? teams * tile.rows : workgroup / subgroup));
-    start += w.rows;
-    groups += constants[`GROUPS${p}`];
-  });
+  const { constants, groups, views } = layOut(y, weights, (w) =>
+    isPacked(w.format) ? teams * tile.rows : workgroup / subgroup,
+  );
   // Few rows of W leave much of a GPU idle, unless they are read for several parts of the input.
   const shares = Math.ceil(MIN_SUBGROUPS / ((groups * workgroup) / subgroup));
   const chunk = Math.min(rows, Math.max(4, Math.ceil(rows / shares)));
@@ -195,12 +218,55 @@ function product(
     constants: { ...constants, ...(weights.some((w) => !isPacked(w.format)) && { COLUMNS: columns }) } as object,
     grid: [groups, Math.ceil(rows / chunk)],
   });
-  let from = 0;
-  return weights.map((w) => {
-    const view = { ...y, columns: w.rows, offset: from };
-    from += w.rows;
+  return views;
+}
+
+/** The same by products of matrices. */
+function sliced(
+  { recorder, batchBuffer }: GpuContext,
+  { rows, columns, halves }: Staged,
+  weights: readonly GpuWeight[],
+  plus?: GpuTensor,
+): GpuTensor[] {
+  const matrix = recorder.profile.matrix!;
+  const tile = sliceTile(matrix);
+  const total = weights.reduce((sum, w) => sum + w.rows, 0);
+  const y = recorder.tensor(weights[0].label, rows, total);
+  const { constants, groups, views } = layOut(y, weights, () => tile.columns);
+  sliceProduct(recorder, {
+    uses: sliceParts(
+      weights.map((w) => w.format),
+      Math.min(Math.ceil(rows / matrix.m), tile.rows / matrix.m),
+      plus !== undefined,
+    ),
+    buffers: {
+      ...halves!,
+      y,
+      batch: batchBuffer,
+      ...(plus && { plus }),
+      ...Object.fromEntries(weights.map((w, p) => [`weight${p}`, w])),
+    },
+    constants: { ...constants, COLUMNS: columns },
+    grid: [groups, Math.ceil(rows / tile.rows)],
+  });
+  return views;
+}
+
+/** Where the parts of a product lie in its output, and which workgroups have which. */
+function layOut(y: GpuTensor, weights: readonly GpuWeight[], rowsOf: (w: GpuWeight) => number) {
+  const constants: Record<string, number> = {};
+  let groups = 0;
+  let start = 0;
+  const views = weights.map((w, p) => {
+    constants[`ROWS${p}`] = w.rows;
+    constants[`START${p}`] = start;
+    constants[`GROUPS${p}`] = Math.ceil(w.rows / rowsOf(w));
+    groups += constants[`GROUPS${p}`];
+    const view = { ...y, columns: w.rows, offset: start };
+    start += w.rows;
     return view;
   });
+  return { constants, groups, views };
 }
 
 const MIX_THREADS = 128;
