@@ -4,19 +4,22 @@ import type { Plan } from "./plan.ts";
 export interface PlanProfile {
   /** Each dispatch in a pass of its own, in order: what would overlap does not, and each carries the cost of timestamps. */
   readonly kernels: readonly { readonly kernel: string; readonly ns: number }[];
-  /** All of them in one pass, as they run in earnest. */
+  /** All of them in one pass, as they run in earnest: the median of WHOLE_RUNS. */
   readonly wholeNs: number;
 }
 
+const WHOLE_RUNS = 5;
+
 /**
- * Runs a plan twice: with a timestamp around every dispatch, then with one around all. Browsers round timestamps; Dawn does
+ * Runs a plan with a timestamp around every dispatch, then some times with one around all. Browsers round timestamps; Dawn does
  * unless `timestamp_quantization` is off.
  */
 export async function profilePlan(device: GPUDevice, plan: Plan): Promise<PlanProfile> {
   const count = plan.kernels.length;
   const ranges = Array.from({ length: count }, (_, i) => [i, i + 1] as const);
   const times = await timePasses(device, plan, ranges);
-  const [wholeNs] = await timePasses(device, plan, [[0, count]]);
+  const wholes = await timePasses(device, plan, Array(WHOLE_RUNS).fill([0, count]));
+  const wholeNs = wholes.sort((a, b) => a - b)[WHOLE_RUNS >> 1];
   return { kernels: plan.kernels.map((kernel, i) => ({ kernel, ns: times[i] })), wholeNs };
 }
 

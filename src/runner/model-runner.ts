@@ -331,7 +331,7 @@ export class ModelRunner implements Runner {
 
   /**
    * What a step takes on the device; a decode step is one of as many rows as the batch holds from the last. Moves the state
-   * as two steps do.
+   * as some steps do.
    */
   async profile(kind: "decode" | "prefill", step?: SequenceStep): Promise<PlanProfile> {
     const compiled = step ? await this.#prepare(step, kind) : await this.#decodePlan(this.#slots.length);
