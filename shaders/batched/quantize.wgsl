@@ -10,7 +10,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   inputRow = group.x;
   var eights: array<mat2x4<f32>, ROUNDS>;
   for (var r = 0u; r < ROUNDS; r++) {
-    eights[r] = input8(r * WORKGROUP + thread, thread);
+    let i = r * WORKGROUP + thread;
+    eights[r] = inputOf(fetchInput(i), i, thread);
     notePeak(eights[r], thread, r);
   }
   workgroupBarrier();

@@ -24,7 +24,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let team = thread / LANES;
   // The last subgroup looks for experts while the others stage the input.
   if (team < TEAMS - 1u) {
-    for (var i = thread; i < ROUNDS * STAGING; i += STAGING) { stageDigits(i, input8(i, thread), 1.0); }
+    for (var i = thread; i < ROUNDS * STAGING; i += STAGING) { stageDigits(i, inputOf(fetchInput(i), i, thread), 1.0); }
   } else {
     if (lane == 0u) { squares[team] = 0.0; }
     route(lane, select(group.y + 1u, TOP_K, group.x == 0u));

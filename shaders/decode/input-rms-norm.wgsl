@@ -5,14 +5,20 @@ override EPS: f32;
 
 var<workgroup> squares: array<f32, TEAMS>;
 
+struct Raw { x: mat2x4<f32>, factor: mat2x4<f32> }
+
+fn fetchInput(index: u32) -> Raw {
+  let i = 2u * min(index, COLUMNS / 8u - 1u);
+  return Raw(x8(index), mat2x4<f32>(factor[i], factor[i + 1u]));
+}
+
 // Elements 8 · index … of the input, unscaled. Its squares are added up on the way.
-fn input8(index: u32, thread: u32) -> mat2x4<f32> {
-  var x = x8(index);
+fn inputOf(raw: Raw, index: u32, thread: u32) -> mat2x4<f32> {
+  var x = raw.x;
   if (index >= COLUMNS / 8u) { x = mat2x4<f32>(); }
   let sum = subgroupAdd(dot(x[0], x[0]) + dot(x[1], x[1]));
   if (thread % LANES == 0u) { squares[thread / LANES] = select(squares[thread / LANES], 0.0, index < WORKGROUP) + sum; }
-  let i = 2u * min(index, COLUMNS / 8u - 1u);
-  return mat2x4<f32>(x[0] * factor[i], x[1] * factor[i + 1u]);
+  return mat2x4<f32>(x[0] * raw.factor[0], x[1] * raw.factor[1]);
 }
 
 // After a barrier.

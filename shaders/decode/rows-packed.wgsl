@@ -8,6 +8,9 @@ override START$p: u32;
 fn part$p(group: u32, thread: u32) {
   let lane = thread % LANES;
   let first = (group * TEAMS + thread / LANES) * ROWS_PER_TEAM;
+  // The input comes before the weights: it has further to go.
+  var raws: array<Raw, ROUNDS>;
+  for (var r = 0u; r < ROUNDS; r++) { raws[r] = fetchInput(r * WORKGROUP + thread); }
   var w: array<array<vec4<u32>, BLOCK_WORDS>, ROWS_PER_TEAM * STEPS>;
   var s: array<u32, ROWS_PER_TEAM * STEPS>;
   for (var r = 0u; r < ROWS_PER_TEAM; r++) {
@@ -18,7 +21,10 @@ fn part$p(group: u32, thread: u32) {
       s[r * STEPS + i] = weight$pScales[scaleWord(block)];
     }
   }
-  for (var i = thread; i < ROUNDS * WORKGROUP; i += WORKGROUP) { stageDigits(i, input8(i, thread), 1.0); }
+  for (var r = 0u; r < ROUNDS; r++) {
+    let i = r * WORKGROUP + thread;
+    stageDigits(i, inputOf(raws[r], i, thread), 1.0);
+  }
   workgroupBarrier();
   var sums: array<f32, ROWS_PER_TEAM>;
   for (var i = 0u; i < STEPS; i++) {

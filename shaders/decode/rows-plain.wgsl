@@ -8,13 +8,16 @@ fn part$p(group: u32, thread: u32) {
   let lane = thread % LANES;
   let row = group * TEAMS + thread / LANES;
   let start = min(row, ROWS$p - 1u) * (COLUMNS / 8u);
+  var raws: array<Raw, ROUNDS>;
+  for (var r = 0u; r < ROUNDS; r++) { raws[r] = fetchInput(r * WORKGROUP + thread); }
   var w: array<$eight, PLAIN_STEPS>;
   for (var i = 0u; i < PLAIN_STEPS; i++) { 
     let at = start + min(i * LANES + lane, COLUMNS / 8u - 1u);
     w[i] = $load;
   }
-  for (var i = thread; i < ROUNDS * WORKGROUP; i += WORKGROUP) {
-    let x = input8(i, thread);
+  for (var r = 0u; r < ROUNDS; r++) {
+    let i = r * WORKGROUP + thread;
+    let x = inputOf(raws[r], i, thread);
     if (i < COLUMNS / 8u) {
       plainX[i] = x[0];
       plainX[COLUMNS / 8u + i] = x[1];
