@@ -46,8 +46,7 @@ export async function bundleGpu(root: string, outFolder: string): Promise<{ path
     filter: (path) => !path.endsWith(".map"),
   });
   for (const file of ["package.json", "LICENSE"]) await copyFile(join(root, file), join(app, file));
-  const { dependencies } = JSON.parse(await readFile(join(root, "package.json"), "utf8"));
-  for (const name of Object.keys(dependencies)) await copyPackage(root, app, name);
+  for (const name of await dependenciesOf(root)) await copyPackage(root, app, name);
   const swiftShader = await unpackSparticuz("swiftshader", ["swiftshader.tar.br"]);
   if (!swiftShader)
     throw new Error("The Vulkan loader comes from @sparticuz/chromium, which is not installed. Run npm ci.");
@@ -62,6 +61,16 @@ export async function bundleGpu(root: string, outFolder: string): Promise<{ path
   });
   await rm(folder, { recursive: true });
   return { path, sizeBytes: (await stat(path)).size };
+}
+
+/** Names of the packages that the one in `root` needs, and of those that they need; npm puts all side by side here. */
+async function dependenciesOf(root: string): Promise<Set<string>> {
+  const needs = async (folder: string): Promise<string[]> =>
+    Object.keys(JSON.parse(await readFile(join(folder, "package.json"), "utf8")).dependencies ?? {});
+  const names = new Set(await needs(root));
+  // A set also visits what is added meanwhile.
+  for (const name of names) for (const need of await needs(join(root, "node_modules", name))) names.add(need);
+  return names;
 }
 
 /** A package as it is needed here: Dawn's binding is there for every system, and its installer has done its work. */
