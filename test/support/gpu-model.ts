@@ -22,7 +22,7 @@ export interface GpuModelOptions {
   readonly withoutSubgroups?: boolean;
   /** Experts of a layer that the device holds at a time. */
   readonly expertSlots?: number;
-  /** Decode with fused kernels, as on a GPU. */
+  /** Decode with fused kernels, or without; by default as the device does. */
   readonly fused?: boolean;
   /** Sees the device. */
   readonly platform?: ObservedPlatform;
@@ -53,7 +53,7 @@ export async function loadGpuSources(
   const dtype = options.dtype ?? "f32";
   const { platform = new ObservedPlatform(), withoutSubgroups } = options;
   const device = await Device.open({ ...(await platform.openGpu({})), withoutF16: dtype === "f32", withoutSubgroups });
-  Object.assign(device.profile, options.fused && { fuseDecode: true });
+  Object.assign(device.profile, options.fused !== undefined && { fuseDecode: options.fused });
   try {
     return await ModelRunner.load(sources, {
       device,

@@ -1,4 +1,4 @@
-import { profileOf } from "../../src/gpu/profile.ts";
+import { type MatrixShape, profileOf } from "../../src/gpu/profile.ts";
 import { testDevice } from "./gpu.ts";
 import type { HarnessOptions } from "./kernel-harness.ts";
 
@@ -6,7 +6,10 @@ import type { HarnessOptions } from "./kernel-harness.ts";
 export const MATRICES: HarnessOptions = { without: { serialWorkgroups: true, matrix: false } };
 
 /** Whether the adapter under test multiplies matrices: docs/testing.md says where to find one. */
-export async function hasMatrices(): Promise<boolean> {
+export const hasMatrices = async (): Promise<boolean> => (await matrixShape()) !== undefined;
+
+/** The matrices that it multiplies. */
+export async function matrixShape(): Promise<MatrixShape | undefined> {
   const { device, adapter, languageFeatures } = await testDevice();
-  return profileOf(device, adapter.info, languageFeatures).matrix !== undefined;
+  return profileOf(device, adapter.info, languageFeatures).matrix;
 }

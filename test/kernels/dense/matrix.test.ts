@@ -21,14 +21,14 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { rows: 16, columns: 64, outputs: 1 },
+  { rows: 16, columns: 128, outputs: 1 },
   { rows: 17, columns: 128, outputs: 129, plus: true },
   { rows: 63, columns: 128, outputs: 3, beside: [3, 5] },
   { rows: 65, columns: 256, outputs: 1000, beside: [4, 4], plus: true },
-  { rows: 129, columns: 64, outputs: 64, surplus: 100 },
-  { rows: 130, columns: 64, outputs: 8300 },
-  { rows: 20, columns: 64, outputs: 20, size: 1e9 },
-  { rows: 20, columns: 64, outputs: 20, size: 1e-9 },
+  { rows: 129, columns: 128, outputs: 64, surplus: 100 },
+  { rows: 130, columns: 128, outputs: 8300 },
+  { rows: 20, columns: 128, outputs: 20, size: 1e9 },
+  { rows: 20, columns: 128, outputs: 20, size: 1e-9 },
 ];
 
 describe.runIf(await hasMatrices())("linear by matrices", () => {

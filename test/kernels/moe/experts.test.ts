@@ -58,10 +58,10 @@ describe("experts: one layer of the 80B model with 12 experts", () =>
 
 describe.runIf(await hasMatrices())("experts by matrices", () => {
   test.each([
-    { tokens: 17, experts: 8, topK: 2, inner: 64, hidden: 128, format: "bf16" },
-    { tokens: 65, experts: 24, topK: 4, inner: 64, hidden: 128, format: "q4", surplus: 63 },
-    { tokens: 130, experts: 24, topK: 4, inner: 64, hidden: 64, format: "q4a", choose: () => [23, 7, 8, 1] },
-    { tokens: 200, experts: 8, topK: 2, inner: 64, hidden: 64, format: "q8", surplus: 56 },
+    { tokens: 17, experts: 8, topK: 2, inner: 128, hidden: 128, format: "bf16" },
+    { tokens: 65, experts: 24, topK: 4, inner: 128, hidden: 128, format: "q4", surplus: 63 },
+    { tokens: 130, experts: 24, topK: 4, inner: 128, hidden: 128, format: "q4a", choose: () => [23, 7, 8, 1] },
+    { tokens: 200, experts: 8, topK: 2, inner: 128, hidden: 128, format: "q8", surplus: 56 },
   ] as const satisfies readonly MoeCase[])("$tokens tokens, $topK of $experts experts in $format", async (shape) => {
     const prepared = prepare(shape);
     const { harness, read } = await record(prepared, "grouped", MATRICES);

@@ -116,8 +116,9 @@ describe("one token by fused kernels", () => {
 
   test("gives a row the same to the last bit, whatever else is in the batch", async ({ skip }) => {
     skip(!isFusible, NOT_FUSIBLE);
-    const amongFour = await decode(CASES[0], { fuseDecode: true }, 4);
-    const amongTwelve = await decode(CASES[0], { fuseDecode: true }, 12);
+    // Devices that multiply matrices do so from some number of rows on.
+    const amongFour = await decode(CASES[0], { fuseDecode: true, matrix: undefined }, 4);
+    const amongTwelve = await decode(CASES[0], { fuseDecode: true, matrix: undefined }, 12);
     expect(amongTwelve.logits).toEqual(amongFour.logits);
   });
 
