@@ -22,16 +22,19 @@ override X_STRIDE: u32;
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   // In a decode step row and sequence are the same.
   let row = group.z;
+  let head = group.y;
+  // All that decides where to load from comes at once.
   let position = positionAt(row);
+  let slot = stateSlot(row);
+  let decay = exp(logDecay(row, head));
+  let strength = writeStrength(row, head);
   if (row >= tokenCount() || position == INACTIVE) { return; }
   let lane = thread % LANES;
   let first = (group.x * TEAMS + thread / LANES) * FOURS;  // of the columns, in fours
   let values = VALUE_DIM / 4u;
   if (first >= values) { return; }
-  let head = group.y;
   let keyHead = head / (VALUE_HEADS / KEY_HEADS);
   let keys = KEY_DIM / 4u;
-  let slot = stateSlot(row);
 
   let key$p = min($pu * LANES + lane, keys - 1u);
   let mask$p = select(0.0, 1.0, $pu * LANES + lane < keys);
@@ -47,8 +50,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   products = subgroupAdd(products);
   let keyScale = inverseSqrt(products.x + 1e-6);
   let queryScale = inverseSqrt((products.y + 1e-6) * f32(KEY_DIM));
-  let decay = exp(logDecay(row, head));
-  let strength = writeStrength(row, head);
   var S$f_$p = old$f_$p;
   if (position == 0u) { S$f_$p = mat4x4<f32>(); }
   var a$f = vec4<f32>();
