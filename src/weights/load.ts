@@ -54,7 +54,8 @@ export async function loadWeight(source: WeightSource, step: LoadStep): Promise<
 
 /** Elements of one slice: a few megabytes, so that neither host memory nor the queue's staging grows with the model. */
 const SLICE_ELEMENTS = 2 ** 20;
-const SLICES_AT_ONCE = 4;
+/** Reading and checking hashes keep as many cores busy as there are slices under way. */
+const SLICES_AT_ONCE = 12;
 
 /** Slices start at whole words of both planes: at parts of the source where those do, else at multiples of 8. */
 function rowsOfSlice({ columns, partRows }: WeightSource, format: WeightFormat): number {

@@ -12,6 +12,8 @@ if [ -z "$VK_DRIVER_FILES" ] && ldconfig -p | grep -q libEGL_nvidia && ! ldconfi
   export VK_DRIVER_FILES="$here/lib/nvidia-egl-icd.json"
 fi
 export XDG_RUNTIME_DIR="\${XDG_RUNTIME_DIR:-/tmp}"
+# Files are read and hashes checked by these threads, of which Node has four.
+export UV_THREADPOOL_SIZE="\${UV_THREADPOOL_SIZE:-$(nproc)}"
 exec "$here/node" "$here/app/dist/node/cli.js" "$@"
 `;
 

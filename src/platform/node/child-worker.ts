@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import { availableParallelism } from "node:os";
 
 export interface ChildOptions {
   /** A built file of this package. */
@@ -23,7 +24,8 @@ export class ChildWorker<Out, In> {
   constructor({ script, wrapper = [], env }: ChildOptions) {
     const [command, ...args] = [...wrapper, process.execPath, "--enable-source-maps", script];
     this.#child = spawn(command, args, {
-      env: { ...process.env, ...env },
+      // Files are read and hashes checked by these threads, of which Node has four.
+      env: { UV_THREADPOOL_SIZE: `${Math.max(4, availableParallelism())}`, ...process.env, ...env },
       stdio: ["ignore", "inherit", "inherit", "ipc"],
       serialization: "advanced",
     });
