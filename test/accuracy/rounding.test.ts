@@ -22,6 +22,20 @@ device.dispose();
 const FUSED = { name: "fused decode", options: { fused: true }, isPossible: canFuse(profile) } as const;
 const F16_CACHE = { name: "a cache in f16", options: { dtype: "f16", fused: false }, isPossible: profile.f16 } as const;
 
+// There prompts are rounded to f16 wherever they are multiplied.
+test.runIf(profile.matrix)("held-out text is as likely when prompts go through matrices", () =>
+  withFormat(SPROUT, "q4", async (open) => {
+    const exact = await open({});
+    const expected = await scoredLogits(exact, ids);
+    exact.dispose();
+    const runner = await open({ dtype: "f16", matrices: true });
+    const { meanKl, agreement } = divergence(expected, await scoredLogits(runner, ids));
+    runner.dispose();
+    expect(meanKl, "mean KL").toBeLessThan(LIMIT);
+    expect(agreement, "likeliest tokens").toBeGreaterThan(0.99);
+  }),
+);
+
 test.for([
   { format: "q4", ways: [FUSED, F16_CACHE] },
   { format: "q4a", ways: [FUSED] },

@@ -24,6 +24,8 @@ export interface GpuModelOptions {
   readonly expertSlots?: number;
   /** Decode with fused kernels, or without; by default as the device does. */
   readonly fused?: boolean;
+  /** Read prompts by products of matrices, as a GPU that has them does. */
+  readonly matrices?: boolean;
   /** Sees the device. */
   readonly platform?: ObservedPlatform;
 }
@@ -54,6 +56,7 @@ export async function loadGpuSources(
   const { platform = new ObservedPlatform(), withoutSubgroups } = options;
   const device = await Device.open({ ...(await platform.openGpu({})), withoutF16: dtype === "f32", withoutSubgroups });
   Object.assign(device.profile, options.fused !== undefined && { fuseDecode: options.fused });
+  Object.assign(device.profile, options.matrices && { serialWorkgroups: false });
   try {
     return await ModelRunner.load(sources, {
       device,
