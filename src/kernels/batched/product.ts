@@ -5,7 +5,7 @@ import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
 import type { WeightFormat } from "../../weights/format.ts";
 import { digits, isPacked } from "../decode/digits.ts";
-import { named, plainPart } from "../decode/product.ts";
+import { named, partsMain, plainPart } from "../decode/product.ts";
 import { batchFragment } from "../lib/batch.ts";
 import { type Tile, times } from "./times.ts";
 
@@ -32,7 +32,7 @@ export function batchedParts(formats: readonly WeightFormat[], tile: Tile, hasPl
       source: isPacked(f) ? times(named(packed, p), tile) : plainPart.source(plain, f, p),
     })),
     { name: "batched-store", source: hasPlus ? STORE_PLUS : STORE },
-    { name: "batched-main", source: main(formats.length) },
+    { name: "batched-main", source: partsMain(formats.length, CHUNKED) },
   ];
 }
 
@@ -54,17 +54,11 @@ override PLUS_STRIDE: u32;
 @group(0) @binding(3) var<storage, read> plus: array<f32>;
 fn store(row: u32, column: u32, value: f32) { y[row * Y_STRIDE + column] = value + plus[PLUS_OFFSET + row * PLUS_STRIDE + column]; }`;
 
-function main(parts: number): string {
-  const all = Array.from({ length: parts }, (_, p) => p);
-  const start = (p: number) => ["group.x", ...all.slice(0, p).map((q) => `GROUPS${q}`)].join(" - ");
-  const end = (p: number) => all.slice(0, p + 1).map((q) => `GROUPS${q}`);
-  return `
-${all.map((p) => `override GROUPS${p}: u32;`).join("\n")}
-@compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+/** A workgroup takes CHUNK rows at most. */
+const CHUNKED = {
+  before: `
   let begin = group.y * CHUNK;
   let end = min(begin + CHUNK, tokenCount());
-  if (begin >= end) { return; }
-${all.map((p) => `  if (group.x < ${end(p).join(" + ")}) { part${p}(${start(p)}, thread, begin, end); return; }`).join("\n")}
-}`;
-}
+  if (begin >= end) { return; }`,
+  rows: ", begin, end",
+};

@@ -4,7 +4,7 @@ import { defineKernel } from "../../gpu/kernel.ts";
 import type { MatrixShape } from "../../gpu/profile.ts";
 import type { Fragment } from "../../gpu/shader.ts";
 import type { WeightFormat } from "../../weights/format.ts";
-import { named } from "../decode/product.ts";
+import { named, partsMain } from "../decode/product.ts";
 import { batchFragment } from "../lib/batch.ts";
 import { matrixFragment } from "../lib/matrix.ts";
 import { expand } from "../lib/unroll.ts";
@@ -51,7 +51,7 @@ export function sliceParts(formats: readonly WeightFormat[], rowMatrices: number
       source: `${reading(format, p)}\n${expand(named(partSource, p), counts)}`,
     })),
     { name: "batched-store", source: hasPlus ? STORE_PLUS : STORE },
-    { name: "slices-main", source: main(formats.length) },
+    { name: "slices-main", source: partsMain(formats.length, TILED) },
   ];
 }
 
@@ -65,16 +65,10 @@ function reading(format: WeightFormat, part: number): string {
     .replace("@binding(7)", `@binding(${7 + 2 * part})`);
 }
 
-function main(parts: number): string {
-  const all = Array.from({ length: parts }, (_, p) => p);
-  const start = (p: number) => ["group.x", ...all.slice(0, p).map((q) => `GROUPS${q}`)].join(" - ");
-  const end = (p: number) => all.slice(0, p + 1).map((q) => `GROUPS${q}`);
-  return `
-${all.map((p) => `override GROUPS${p}: u32;`).join("\n")}
-@compute @workgroup_size(SLICES * LANES)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+const TILED = {
+  workgroup: "SLICES * LANES",
+  before: `
   let row = group.y * TILE_ROWS;
-  if (row >= tokenCount()) { return; }
-${all.map((p) => `  if (group.x < ${end(p).join(" + ")}) { part${p}(${start(p)}, thread, row); return; }`).join("\n")}
-}`;
-}
+  if (row >= tokenCount()) { return; }`,
+  rows: ", row",
+};

@@ -27,7 +27,7 @@ export function productParts(formats: readonly WeightFormat[], hasPlus: boolean)
     ...(formats.some((f) => !isPacked(f)) ? [plainPart.conversions, { name: "staged-floats", source: staged }] : []),
     ...formats.map((f, p) => ({ name: `part-${p}-${f}`, source: rows(f, p) })),
     { name: "store", source: hasPlus ? STORE_PLUS : STORE },
-    { name: "main", source: main(formats.length) },
+    { name: "main", source: partsMain(formats.length) },
   ];
 }
 
@@ -63,14 +63,25 @@ override PLUS_STRIDE: u32;
 @group(0) @binding(3) var<storage, read> plus: array<f32>;
 fn store(row: u32, value: f32) { y[row] = value + plus[PLUS_OFFSET + row]; }`;
 
-function main(parts: number): string {
+/** What surrounds the parts of a product in its main function. */
+interface PartsMain {
+  readonly workgroup?: string;
+  /** Statements before a part is chosen. */
+  readonly before?: string;
+  /** What a part is given after its workgroup and thread. */
+  readonly rows?: string;
+}
+
+/** A main function whose workgroups each work on one part, GROUPS0 on the first, and so on. */
+export function partsMain(parts: number, { workgroup = "WORKGROUP", before = "", rows = "" }: PartsMain = {}): string {
   const all = Array.from({ length: parts }, (_, p) => p);
   const start = (p: number) => ["group.x", ...all.slice(0, p).map((q) => `GROUPS${q}`)].join(" - ");
   const end = (p: number) => all.slice(0, p + 1).map((q) => `GROUPS${q}`);
   return `
 ${all.map((p) => `override GROUPS${p}: u32;`).join("\n")}
-@compute @workgroup_size(WORKGROUP)
+@compute @workgroup_size(${workgroup})
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-${all.map((p) => `  if (group.x < ${end(p).join(" + ")}) { part${p}(${start(p)}, thread); return; }`).join("\n")}
+${before}
+${all.map((p) => `  if (group.x < ${end(p).join(" + ")}) { part${p}(${start(p)}, thread${rows}); return; }`).join("\n")}
 }`;
 }

@@ -46,7 +46,7 @@ ${expand(product, counts)}
 ${ends}`;
 }
 
-export const linearKernel = (name: string, tiling: Tiling) => ({
+const linearKernel = (name: string, tiling: Tiling) => ({
   tiling,
   kernel: defineKernel({
     name: `matrix-linear-${name}`,
@@ -66,7 +66,7 @@ export const matrixLinear = {
   small: linearKernel("small", { bands: 2, stripes: 4, rows: 2, columns: 1, depth: 8 }),
 };
 
-export const expertKernels = (tiling: Tiling) => ({
+const expertKernels = (tiling: Tiling) => ({
   tiling,
   gateUp: defineKernel({
     name: `matrix-gate-up-${tiling.bands * tiling.rows}`,
