@@ -1,5 +1,6 @@
 import { create, globals } from "webgpu";
 import { UnsupportedDeviceError } from "../../errors.ts";
+import { restWhileWaiting } from "./rest.ts";
 import { loadSharedLibrary } from "./shared-library.ts";
 import { installSwiftShader } from "./swiftshader.ts";
 
@@ -28,7 +29,7 @@ const opened = new Set<GPU>();
  * @throws UnsupportedDeviceError when no adapter answers, or none of the name asked for.
  */
 export async function openGpu(options: GpuOptions = {}): Promise<NodeGpu> {
-  Object.assign(globalThis, globals);
+  defineGlobals();
   const names = await listAdapters();
   const name = choose(names, options.adapter);
   if (name !== undefined) return open(name, options);
@@ -44,6 +45,14 @@ export async function openGpu(options: GpuOptions = {}): Promise<NodeGpu> {
     if (software) return software;
   }
   throw notFound(names, options.adapter);
+}
+
+let isDefined = false;
+function defineGlobals(): void {
+  if (isDefined) return;
+  isDefined = true;
+  Object.assign(globalThis, globals);
+  restWhileWaiting(globals as Record<string, unknown>);
 }
 
 /** The names of the adapters that the machine offers by itself, best first. */
