@@ -2,8 +2,7 @@ import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { Device } from "../../src/gpu/device.ts";
 import { canFuse } from "../../src/ops/gpu/decode/fused.ts";
-import { openGpu } from "../../src/platform/node/gpu.ts";
-import { testAdapterName } from "../support/gpu.ts";
+import { openTestGpu } from "../support/gpu.ts";
 import { divergence } from "./divergence.ts";
 import { decodedLogits, scoredLogits, withFormat } from "./rounding.ts";
 
@@ -15,7 +14,7 @@ const LIMIT = 1e-5;
 const texts: { ids: number[] }[] = JSON.parse(await readFile("test/fixtures/sprout-heldout.json", "utf8"));
 const ids = texts[2].ids.slice(0, TOKENS);
 
-const device = await Device.open(await openGpu({ adapter: testAdapterName }));
+const device = await Device.open(await openTestGpu());
 const { profile } = device;
 device.dispose();
 

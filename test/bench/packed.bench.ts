@@ -9,7 +9,6 @@ import { SHAPES } from "../../src/models/qwen3-next/shapes.ts";
 import { syntheticModel } from "../../src/models/qwen3-next/synthetic.ts";
 import { convertWeights, weightLeaves } from "../../src/models/qwen3-next/weights.ts";
 import { FolderSource } from "../../src/platform/node/folder-source.ts";
-import { openGpu } from "../../src/platform/node/gpu.ts";
 import { PackFolder } from "../../src/platform/node/pack-folder.ts";
 import { ModelRunner } from "../../src/runner/model-runner.ts";
 import { dataBytes, scaleBytes, type WeightRows, type WeightSource } from "../../src/weights/format.ts";
@@ -17,7 +16,7 @@ import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
 import { MANIFEST } from "../../src/weights/packed/manifest.ts";
 import { writePack } from "../../src/weights/packed/write-pack.ts";
 import { deviceFormat } from "../../src/weights/plan-format.ts";
-import { testAdapterName } from "../support/gpu.ts";
+import { openTestGpu } from "../support/gpu.ts";
 
 /** A folder to make the model in (3 GB), or where it is already. */
 const folder = process.env.SLUICE_BENCH_FOLDER;
@@ -74,7 +73,7 @@ bench("parts with their hashes", async () => {
 
 bench("to the device", async () => {
   const checkpoint = await openCheckpoint(await FolderSource.open(folder!));
-  const device = await Device.open(await openGpu({ adapter: testAdapterName }));
+  const device = await Device.open(await openTestGpu());
   let loadedMs = 0;
   let loadedBytes = 0;
   const start = performance.now();

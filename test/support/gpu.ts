@@ -5,6 +5,9 @@ import { openGpu } from "../../src/platform/node/gpu.ts";
 /** The adapter to test with, as a part of its name; the best one by default. */
 export const testAdapterName = process.env.SLUICE_TEST_ADAPTER || undefined;
 
+/** What to test on; with `fast` it leaves out bounds checks and cleared workgroup memory, as `--fast` does. */
+export const openTestGpu = () => openGpu({ adapter: testAdapterName, fast: process.env.SLUICE_TEST_FAST === "1" });
+
 export interface TestDevice {
   readonly device: GPUDevice;
   readonly adapter: GPUAdapter;
@@ -26,7 +29,7 @@ export function testDevice(kind: "full" | "basic" = "full"): Promise<TestDevice>
 
 /** Features of the adapter under test. */
 export async function adapterFeatures(): Promise<ReadonlySet<string>> {
-  return new Set((await openGpu({ adapter: testAdapterName })).adapter.features);
+  return new Set((await openTestGpu()).adapter.features);
 }
 
 afterEach(async () => {
@@ -37,7 +40,7 @@ afterEach(async () => {
 });
 
 async function openDevice(kind: "full" | "basic"): Promise<TestDevice> {
-  const { gpu, adapter } = await openGpu({ adapter: testAdapterName });
+  const { gpu, adapter } = await openTestGpu();
   const label = `test device (${describeAdapter(adapter).name}, ${kind})`;
   const device = await adapter.requestDevice(kind === "full" ? { label, ...everything(adapter) } : { label });
   device.addEventListener("uncapturederror", ({ error }) => failures.push(`${label}: ${error.message}`));

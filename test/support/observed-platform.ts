@@ -1,6 +1,6 @@
 import type { Platform } from "../../src/api/platform.ts";
 import { nodePlatform } from "../../src/platform/node/platform.ts";
-import { testAdapterName } from "./gpu.ts";
+import { openTestGpu } from "./gpu.ts";
 
 export interface ObservedOptions {
   /** Sees every device before anyone uses it; it may replace its methods. */
@@ -24,7 +24,7 @@ export class ObservedPlatform implements Platform {
   readonly sockets = nodePlatform.sockets;
 
   async openGpu(options: Parameters<Platform["openGpu"]>[0]) {
-    const { gpu, adapter } = await nodePlatform.openGpu({ adapter: testAdapterName, ...options });
+    const { gpu, adapter } = options.adapter ? await nodePlatform.openGpu(options) : await openTestGpu();
     const limits = withChanges(adapter.limits, this.#options.limits ?? {});
     const requestDevice = async (descriptor: GPUDeviceDescriptor) => {
       const device = await adapter.requestDevice(descriptor);

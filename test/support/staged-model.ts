@@ -1,7 +1,6 @@
 import { Device } from "../../src/gpu/device.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../src/models/qwen3-next/config.ts";
-import { openGpu } from "../../src/platform/node/gpu.ts";
 import type { RunnerOptions } from "../../src/runner/memory-plan.ts";
 import { ModelRunner } from "../../src/runner/model-runner.ts";
 import type { StageMessage, StageResult } from "../../src/stages/messages.ts";
@@ -9,7 +8,7 @@ import { Stage } from "../../src/stages/stage.ts";
 import { stageConfig, stageWeights } from "../../src/stages/stage-weights.ts";
 import { StagedRunner } from "../../src/stages/staged-runner.ts";
 import type { Checkpoint } from "../../src/weights/checkpoint.ts";
-import { testAdapterName } from "./gpu.ts";
+import { openTestGpu } from "./gpu.ts";
 
 export interface StagedModel {
   readonly runner: StagedRunner;
@@ -29,7 +28,7 @@ export async function openStagedModel(
   const ranges = [0, ...cuts].map((from, i) => ({ from, to: cuts[i] ?? config.layers.length }));
   const runners: ModelRunner[] = [];
   for (const range of ranges) {
-    const device = await Device.open({ ...(await openGpu({ adapter: testAdapterName })), withoutF16: true });
+    const device = await Device.open({ ...(await openTestGpu()), withoutF16: true });
     runners.push(
       await ModelRunner.load(
         stageWeights(sources, range, Math.max(options.maxBatchTokens, options.maxSequences ?? 1)),

@@ -6,11 +6,10 @@ import type { DeviceProfile } from "../../../../src/gpu/profile.ts";
 import { syntheticModel } from "../../../../src/models/qwen3-next/synthetic.ts";
 import { convertWeights } from "../../../../src/models/qwen3-next/weights.ts";
 import { canFuse } from "../../../../src/ops/gpu/decode/fused.ts";
-import { openGpu } from "../../../../src/platform/node/gpu.ts";
 import { ModelRunner } from "../../../../src/runner/model-runner.ts";
 import { synthesizeWeight } from "../../../../src/runner/synthesize.ts";
 import type { WeightFormat } from "../../../../src/weights/format.ts";
-import { testAdapterName } from "../../../support/gpu.ts";
+import { openTestGpu } from "../../../support/gpu.ts";
 import { GREEDY } from "../../../support/greedy.ts";
 import { TINY } from "../../../support/tiny-model.ts";
 
@@ -46,7 +45,7 @@ const CASES = [
 
 /** Logits of some decoded tokens after a prompt, of the first of `rows` sequences with prompts of their own. */
 async function decode({ json, quantization, stored }: Case, profile: Partial<DeviceProfile>, rows = 1) {
-  const device = await Device.open(await openGpu({ adapter: testAdapterName }));
+  const device = await Device.open(await openTestGpu());
   Object.assign(device.profile, profile);
   const { config, sources: made } = syntheticModel(json);
   const sources = convertWeights(made, (source) =>
@@ -99,7 +98,7 @@ function expectAlike(actual: readonly Float32Array[], expected: readonly Float32
 describe("one token by fused kernels", () => {
   let isFusible = false;
   beforeAll(async () => {
-    const device = await Device.open(await openGpu({ adapter: testAdapterName }));
+    const device = await Device.open(await openTestGpu());
     isFusible = canFuse(device.profile);
     device.dispose();
   });
