@@ -5,9 +5,7 @@ import { GrammarEngine } from "../constraints/grammar-engine.ts";
 import { Engine } from "../engine/engine.ts";
 import { CheckpointError, InvalidRequestError } from "../errors.ts";
 import type { DeviceProfile } from "../gpu/profile.ts";
-import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
-import { type ModelConfig, parseConfig } from "../models/qwen3-next/config.ts";
-import { overrideConfig } from "../models/qwen3-next/override-config.ts";
+import type { ModelConfig } from "../models/qwen3-next/config.ts";
 import { countParameters, type ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { ExpertHost } from "../paging/expert-host.ts";
 import { parseBudget, slotsWithin } from "../runner/expert-budget.ts";
@@ -20,11 +18,11 @@ import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
-import { openCheckpoint } from "../weights/open-checkpoint.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { checkCompanion, type Lean, leanOn } from "./lean.ts";
 import type { ModelEngine } from "./model-host.ts";
 import { openDevice } from "./open-device.ts";
+import { type OpenedModel, openModel } from "./open-model.ts";
 import type { LoadedRunner, Platform } from "./platform.ts";
 import { predict } from "./predict.ts";
 import { resolveSampling, type SamplingDefaults, samplingDefaults } from "./sampling.ts";
@@ -67,13 +65,14 @@ export async function loadModel(platform: Platform, source: ModelSource, options
   options.signal?.throwIfAborted();
   checkOptions(options);
   const progress = new Progress(options.onProgress);
-  const { store = "auto", hubToken } = options;
-  const files = await platform.openFiles(source, { store, hubToken, onReport: (report) => progress.stored(report) });
-  const checkpoint = await openCheckpoint(files, options.signal);
+  const { store = "auto" } = options;
+  const onReport = (report: StoreReport) => progress.stored(report);
+  const opened = await openModel(platform, source, { ...options, store, onReport });
+  const { checkpoint } = opened;
   let model: LoadedModel | undefined;
   try {
     const alone = () => loadModel(platform, source, { ...options, companion: undefined });
-    model = await load(platform, source, checkpoint, options, progress, alone);
+    model = await load(platform, source, opened, options, progress, alone);
     return model;
   } finally {
     // Experts that are not on the device are read as long as the model lives; its runner closes the files then.
@@ -84,13 +83,11 @@ export async function loadModel(platform: Platform, source: ModelSource, options
 async function load(
   platform: Platform,
   source: ModelSource,
-  checkpoint: Checkpoint,
+  { checkpoint, config, sources, loadWeight }: OpenedModel,
   options: LoadOptions,
   progress: Progress,
   alone: () => Promise<LoadedModel>,
 ): Promise<LoadedModel> {
-  const config = parseConfig(overrideConfig(checkpoint.config, options.configOverrides ?? {}));
-  const sources = bindWeights(config, checkpoint);
   const tokenizer = checkpoint.tokenizer && new Tokenizer(checkpoint.tokenizer, checkpoint.label);
   const template = new ChatTemplate(checkpoint.chatTemplate, checkpoint.label);
   const endOfTurn = ["<|im_end|>", "<|endoftext|>"].map((token) => tokenizer?.tokenId(token));
@@ -148,11 +145,14 @@ async function load(
     runnerOptions(config, options, tokenizer?.vocabularySize),
     options,
     progress,
-    () => {
-      void checkpoint.close();
-      companion?.dispose();
+    {
+      loadWeight,
+      onDispose: () => {
+        void checkpoint.close();
+        companion?.dispose();
+      },
+      companion,
     },
-    companion,
   ).catch((error) => {
     companion?.dispose();
     throw error;
@@ -241,12 +241,15 @@ type Start = (
   runnerOptions: Omit<RunnerOptions, "kvFormat">,
   options: LoadOptions,
   progress: Pick<Progress, "start" | "report">,
-  onDispose: () => void,
-  companion: RemoteExperts | undefined,
+  extras: {
+    readonly loadWeight?: OpenedModel["loadWeight"];
+    readonly onDispose?: () => void;
+    readonly companion?: RemoteExperts;
+  },
 ) => Promise<Started>;
 
 export const startGpu = async (
-  ...[platform, sources, runnerOptions, options, progress, onDispose, companion]: Parameters<Start>
+  ...[platform, sources, runnerOptions, options, progress, { loadWeight, onDispose, companion }]: Parameters<Start>
 ): Promise<Started & { readonly runner: ModelRunner }> => {
   const { device, adapter } = await openDevice(platform, options.device);
   try {
@@ -260,6 +263,7 @@ export const startGpu = async (
     if (expertSlots !== undefined) progress.start(storedBytes(sources, pagedSources(sources)));
     const runner = await ModelRunner.load(sources, {
       ...withCache,
+      loadWeight,
       onDispose,
       companion,
       device,
@@ -364,6 +368,7 @@ function checkOptions({
   companion,
   memory,
   cacheHostBytes,
+  loadFormat = "auto",
   quantization = "auto",
   store = "auto",
   device: { dtype = "auto" } = {},
@@ -371,6 +376,7 @@ function checkOptions({
   const oneOf = (field: string, value: string, choices: readonly string[]) => {
     if (!choices.includes(value)) throw new InvalidRequestError(field, `${value} is none of ${choices.join(", ")}.`);
   };
+  oneOf("loadFormat", loadFormat, ["auto", "dummy"]);
   oneOf("quantization", quantization, ["auto", "f32", "f16", "bf16", "q8", "q4a", "q4"]);
   oneOf("device.dtype", dtype, ["auto", "f32", "f16"]);
   if (memory !== undefined) parseBudget(memory);

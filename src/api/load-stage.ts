@@ -1,10 +1,7 @@
-import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
-import { parseConfig } from "../models/qwen3-next/config.ts";
-import { overrideConfig } from "../models/qwen3-next/override-config.ts";
 import type { ModelRunner } from "../runner/model-runner.ts";
 import { type LayerRange, stageConfig, stageWeights } from "../stages/stage-weights.ts";
-import { openCheckpoint } from "../weights/open-checkpoint.ts";
 import { runnerOptions, startGpu } from "./load-model.ts";
+import { openModel } from "./open-model.ts";
 import type { Platform } from "./platform.ts";
 import type { LoadOptions, ModelInfo, ModelSource } from "./types.ts";
 
@@ -21,20 +18,18 @@ export async function loadStage(
   source: ModelSource,
   { options, range, usableVocabulary, onBytes }: StageLoad,
 ): Promise<{ readonly runner: ModelRunner; readonly adapter: ModelInfo["adapter"] }> {
-  const { store = "auto", hubToken, configOverrides = {} } = options;
-  const checkpoint = await openCheckpoint(await platform.openFiles(source, { store, hubToken }), options.signal);
+  const { store = "auto" } = options;
+  const { checkpoint, config, sources, loadWeight } = await openModel(platform, source, { ...options, store });
   try {
-    const config = parseConfig(overrideConfig(checkpoint.config, configOverrides));
     const whole = runnerOptions(config, options, usableVocabulary);
     const maxRows = Math.max(whole.maxBatchTokens, whole.maxSequences ?? 1);
     return await startGpu(
       platform,
-      stageWeights(bindWeights(config, checkpoint), range, maxRows),
+      stageWeights(sources, range, maxRows),
       { ...whole, config: stageConfig(config, range), isInner: range.to < config.layers.length },
       { ...options, maxBatchTokens: whole.maxBatchTokens },
       { start: () => {}, report: (_, bytes) => bytes !== undefined && onBytes(bytes) },
-      () => {},
-      undefined,
+      { loadWeight },
     );
   } finally {
     await checkpoint.close();

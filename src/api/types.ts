@@ -267,6 +267,13 @@ export interface LoadOptions {
    * stored. Default in Node: HF_TOKEN.
    */
   readonly hubToken?: string | (() => string | undefined | Promise<string | undefined>);
+  /**
+   * `dummy` reads no weights: they are made up on the device, from a seed, for the shape that a config.json has, or for
+   * the published one whose name is given instead of a model. Speed and memory are the model's, replies are noise. Default `auto`.
+   */
+  readonly loadFormat?: "auto" | "dummy";
+  /** Of a model with made-up weights: where its tokenizer and chat template are, if not with it. */
+  readonly tokenizer?: string;
   /** Which device to run on. Default: the fastest at hand. */
   readonly device?: DeviceOptions;
   /** `auto` keeps what the checkpoint holds, without loss; else matrices become this on the way in. Default `auto`. */
@@ -372,7 +379,18 @@ export interface LayerPasses {
 export type LinkState = "connected" | "reconnecting" | "lost";
 
 export interface PlanOptions
-  extends Pick<LoadOptions, "hubToken" | "device" | "quantization" | "maxContext" | "memory" | "signal"> {
+  extends Pick<
+    LoadOptions,
+    | "hubToken"
+    | "device"
+    | "quantization"
+    | "maxContext"
+    | "memory"
+    | "signal"
+    | "configOverrides"
+    | "loadFormat"
+    | "tokenizer"
+  > {
   /** Where what is read is looked for and kept, as when loading. Default `none`: a plan alone leaves nothing behind. */
   readonly store?: LoadOptions["store"];
   /** Measured speeds, to foretell the model's: of the store, and of decoding with all experts on the device. */
@@ -448,6 +466,8 @@ export interface DeviceOptions {
    * it. Default false; `dtype: "f32"` implies it.
    */
   readonly precise?: boolean;
+  /** Leave out the checks that browsers always make: bounds, validation, cleared workgroup memory. Node only. Default false. */
+  readonly fast?: boolean;
   /** Run on the CPU definition instead of a GPU: slow, exact, needs nothing. Default false. */
   readonly reference?: boolean;
 }

@@ -9,7 +9,7 @@ import { measureBatch, measureDecode, measurePrefill, quantile } from "./measure
 import { measureBandwidth } from "./measure-bandwidth.ts";
 import { measureStore, pagingOf } from "./measure-paging.ts";
 import { type OpenedModel, type OpenedRunner, openShape, withModel, withRunner } from "./open-runner.ts";
-import { countList, type ModelOptions, modelOptions, wholeNumber } from "./options.ts";
+import { countList, fastOption, type ModelOptions, modelOptions, wholeNumber } from "./options.ts";
 import { gitCommit, packageVersion, sproutFolder } from "./package.ts";
 import { profileSteps } from "./profile.ts";
 
@@ -20,7 +20,6 @@ interface BenchOptions extends ModelOptions {
   readonly repeats: number;
   readonly json?: boolean;
   readonly shape?: string;
-  readonly fast?: boolean;
   readonly batchTokens?: number;
   readonly profile?: boolean;
   readonly batch?: readonly number[];
@@ -42,10 +41,9 @@ export function addBench(program: Command): void {
     .option("--shape <name>", "a published shape or a config.json, with weights made up on the device")
     .option("--batch <counts>", "also draw tokens for so many sequences at once, such as 1,2,4,8", countList)
     .option("--batch-tokens <count>", "tokens of one prefill step", wholeNumber(1))
-    .option("--fast", "leave out the checks that browsers make (bounds, validation)")
     .option("--profile", "also time every kernel of a step on the device")
     .option("--json", "one JSON object");
-  modelOptions(command, { context: "what the measurement needs" })
+  fastOption(modelOptions(command, { context: "what the measurement needs" }))
     .addHelpText(
       "after",
       `

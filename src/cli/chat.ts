@@ -5,9 +5,11 @@ import type { Command } from "commander";
 import type { ChatParams, Tool } from "../api/types.ts";
 import { InvalidRequestError, LLMError } from "../errors.ts";
 import { Conversation } from "./conversation.ts";
+import { type DummyChoice, dummyOptions, modelAsked } from "./dummy.ts";
 import { loadLLM } from "./load.ts";
 import {
   cacheOption,
+  fastOption,
   type ModelOptions,
   modelOptions,
   type SamplingOptions,
@@ -15,9 +17,8 @@ import {
   samplingParams,
   wholeNumber,
 } from "./options.ts";
-import { sproutFolder } from "./package.ts";
 
-interface ChatOptions extends ModelOptions, SamplingOptions {
+interface ChatOptions extends ModelOptions, SamplingOptions, DummyChoice {
   readonly system?: string;
   readonly tools?: string;
   readonly thinking: boolean;
@@ -32,7 +33,7 @@ export function addChat(program: Command): void {
     .option("--tools <file>", "functions the model may call: a JSON array, as OpenAI writes them")
     .option("--no-thinking", "answer without thinking first")
     .option("--thinking-budget <tokens>", "tokens of thinking at most", wholeNumber(0));
-  cacheOption(modelOptions(samplingOptions(command)))
+  dummyOptions(fastOption(cacheOption(modelOptions(samplingOptions(command)))))
     .addHelpText(
       "after",
       `
@@ -44,9 +45,10 @@ Examples:
     .action(chat);
 }
 
-async function chat(source = sproutFolder(), options: ChatOptions): Promise<void> {
+async function chat(model: string | undefined, options: ChatOptions): Promise<void> {
   const tools = options.tools === undefined ? undefined : await readTools(options.tools);
-  const llm = await loadLLM(source, options);
+  const { source, ...dummy } = modelAsked(model, options);
+  const llm = await loadLLM(source, options, dummy);
   const isTerminal = Boolean(process.stdin.isTTY && process.stdout.isTTY);
   const write = (text: string) => process.stdout.write(isTerminal ? text : stripVTControlCharacters(text));
   const params: ChatParams = {

@@ -92,9 +92,17 @@ async function stagesOf(
   }
   const memories = gpus.flatMap(({ memoryBytes }) => memoryBytes ?? []);
   if (dataParallelSize !== undefined || gpus.length === 1 || memories.length < gpus.length) return 1;
-  const { device, quantization, maxContext, memory } = options;
+  const { device, quantization, maxContext, memory, configOverrides, loadFormat, tokenizer } = options;
   // A plan is made on one device, which is as good as another for that.
-  const plan = await LLM.plan(model, { device, quantization, maxContext, memory });
+  const plan = await LLM.plan(model, {
+    device,
+    quantization,
+    maxContext,
+    memory,
+    configOverrides,
+    loadFormat,
+    tokenizer,
+  });
   const usable = USABLE * Math.min(...memories);
   const counts = gpus.map((_, i) => i + 1).filter((count) => gpus.length % count === 0);
   return counts.find((count) => plan.memory.total / count <= usable) ?? gpus.length;

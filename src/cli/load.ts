@@ -1,3 +1,4 @@
+import type { LoadOptions } from "../api/types.ts";
 import { type LanguageModel, LLM } from "../node.ts";
 import { showLoading } from "./loading-line.ts";
 import type { ModelOptions } from "./options.ts";
@@ -6,11 +7,13 @@ import { countText } from "./text.ts";
 /** Loads a model, shows how that goes, and says on which adapter it runs. */
 export async function loadLLM(
   source: string,
-  { adapter, dtype, precise, reference, quantization, context, cache, memory }: ModelOptions,
+  { adapter, dtype, precise, fast, reference, quantization, context, cache, memory }: ModelOptions,
+  dummy?: Pick<LoadOptions, "loadFormat" | "tokenizer">,
 ): Promise<LanguageModel> {
   const loading = showLoading();
   const llm = await LLM.load(source, {
-    device: { adapter, dtype, precise, reference },
+    ...dummy,
+    device: { adapter, dtype, precise, fast, reference },
     quantization,
     maxContext: context,
     store: cache === false ? "none" : "auto",

@@ -12,6 +12,7 @@ export interface ModelOptions {
   readonly reference?: boolean;
   /** False: a model of the network is read anew each time. */
   readonly cache?: boolean;
+  readonly fast?: boolean;
 }
 
 export function modelOptions(
@@ -50,6 +51,9 @@ export function weightOptions(command: Command, { dtype = "auto" }: { dtype?: Mo
       "device memory to take, such as 4GB, or the share of experts to hold there, such as 25%; the rest is read when needed",
     );
 }
+
+export const fastOption = (command: Command): Command =>
+  command.option("--fast", "leave out the checks that browsers make (bounds, validation)");
 
 /** Options named like the fields of `SamplingParams`, which they become. */
 export type SamplingOptions = Pick<

@@ -13,10 +13,10 @@ const DEFAULT_CONTEXT = 4096;
 
 /** How the model is to be loaded. */
 export function serveLoadOptions(options: ServeOptions): LoadOptions {
-  const { adapter, dtype, precise, reference, quantization, memory, cache, maxModelLen, maxNumSeqs } = options;
+  const { adapter, dtype, precise, fast, reference, quantization, memory, cache, maxModelLen, maxNumSeqs } = options;
   checkSpeculation(options.speculativeConfig);
   return {
-    device: { adapter, dtype, precise, reference },
+    device: { adapter, dtype, precise, fast, reference },
     quantization,
     memory,
     store: cache === false ? "none" : "auto",

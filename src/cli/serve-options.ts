@@ -1,10 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { LogLevel } from "../server/log.ts";
+import { type DummyChoice, dummyOptions } from "./dummy.ts";
 import { type GpuChoice, gpuOptions } from "./gpus.ts";
-import { cacheOption, type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
+import { cacheOption, fastOption, type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
 
 /** What `sluice serve` was asked for; every spelling of an option ends as one of these. */
-export interface ServeOptions extends Omit<ModelOptions, "context">, GpuChoice {
+export interface ServeOptions extends Omit<ModelOptions, "context">, GpuChoice, DummyChoice {
   readonly host: string;
   readonly port: number;
   readonly uds?: string;
@@ -97,7 +98,7 @@ export function serveOptions(command: Command, port: number): Command {
     .option("--config <file>", "a YAML or JSON file of these options")
     .option("--dry-run", "say what memory it would take, and end")
     .option("--reference", "run on the CPU's plain loops: slow, exact, needs no GPU");
-  return gpuOptions(cacheOption(weightOptions(command)));
+  return dummyOptions(gpuOptions(fastOption(cacheOption(weightOptions(command)))));
 }
 
 /** 32768, 32k (thousands of 1024), 1m. */

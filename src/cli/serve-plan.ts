@@ -1,17 +1,14 @@
 import { totalmem } from "node:os";
 import { onDevice, runnerOptions } from "../api/load-model.ts";
+import { openModel } from "../api/open-model.ts";
 import type { LoadOptions, MemoryPlan } from "../api/types.ts";
 import { InvalidRequestError } from "../errors.ts";
 import { Device } from "../gpu/device.ts";
-import { bindWeights } from "../models/qwen3-next/bind-weights.ts";
-import { parseConfig } from "../models/qwen3-next/config.ts";
-import { overrideConfig } from "../models/qwen3-next/override-config.ts";
 import { openGpu } from "../platform/node/gpu.ts";
 import { nodePlatform } from "../platform/node/platform.ts";
 import { systemGpus } from "../platform/node/system-gpus.ts";
 import { slotsWithin } from "../runner/expert-budget.ts";
 import { memoryPlan } from "../runner/memory-plan.ts";
-import { openCheckpoint } from "../weights/open-checkpoint.ts";
 import { bytesText, table } from "./text.ts";
 
 /** What serving a model takes, known from its headers. */
@@ -35,12 +32,10 @@ export interface ServePlan {
  * @throws InvalidRequestError where nobody knows how much memory there is, or not even one context fits
  */
 export async function planServing(source: string, options: LoadOptions, utilization?: number): Promise<ServePlan> {
-  const { store, device: { adapter, dtype = "auto", precise } = {} } = options;
-  const checkpoint = await openCheckpoint(await nodePlatform.openFiles(source, { store }));
+  const { device: { adapter, dtype = "auto", precise } = {} } = options;
+  const { checkpoint, config, sources } = await openModel(nodePlatform, source, options);
   const device = await Device.open({ ...(await openGpu({ adapter })), withoutF16: dtype === "f32", precise });
   try {
-    const config = parseConfig(overrideConfig(checkpoint.config, options.configOverrides ?? {}));
-    const sources = bindWeights(config, checkpoint);
     const { profile } = device;
     const deviceBytes = await deviceMemory(device);
     const { maxBatchTokens } = options;

@@ -17,6 +17,7 @@ const ALIASES: Readonly<Record<string, readonly string[]>> = {
   "--default-chat-template-kwargs": ["--chat-template-kwargs"],
   "--log-requests": ["--enable-log-requests"],
   "--log-level": ["--uvicorn-log-level"],
+  "--tokenizer": ["--tokenizer-path"],
   "--tensor-parallel-size": ["--tp-size", "--tp", "-tp"],
   "--data-parallel-size": ["--dp-size", "--dp", "-dp"],
   "--pipeline-parallel-size": ["--pp-size", "--pp", "-pp"],
@@ -74,7 +75,7 @@ const WITHOUT_EFFECT: readonly (readonly [why: string, options: string])[] = [
     "how the model is divided is chosen by Sluice",
     "--enable-expert-parallel --expert-parallel-size= --ep-size= --distributed-executor-backend=",
   ],
-  ["no code of a model is run", "--trust-remote-code --tokenizer-mode= --load-format= --tokenizer= --tokenizer-path="],
+  ["no code of a model is run", "--trust-remote-code --tokenizer-mode="],
   ["sampling defaults are the checkpoint's", "--generation-config="],
   ["what is drawn depends on each request's seed alone", "--seed="],
   [

@@ -6,8 +6,9 @@ import type { LanguageModel } from "../node.ts";
 import { Log, logRequest } from "../server/log.ts";
 import type { Tracing } from "../server/tracing.ts";
 import type { LLMServer, TlsFiles } from "../server.ts";
+import { modelAsked } from "./dummy.ts";
 import { wantedGpus } from "./gpus.ts";
-import { packageVersion, sproutFolder } from "./package.ts";
+import { packageVersion } from "./package.ts";
 import { ServeCommand } from "./serve-command.ts";
 import { apiKeys } from "./serve-keys.ts";
 import { loadServed, modelSource, serveLoadOptions } from "./serve-model.ts";
@@ -35,21 +36,24 @@ Examples:
     serveOptions(command, port)
       .addHelpText("after", examples)
       .action((model: string | undefined, options: ServeOptions) =>
-        serve(model === undefined ? sproutFolder() : modelSource(model), options, (command as ServeCommand).notes),
+        serve(model, options, (command as ServeCommand).notes),
       );
     // The second is for command lines written for SGLang.
     program.addCommand(command, { hidden: name !== "serve" });
   }
 }
 
-async function serve(source: string, options: ServeOptions, notes: readonly string[]): Promise<void> {
+async function serve(model: string | undefined, options: ServeOptions, notes: readonly string[]): Promise<void> {
   const log = logOf(options);
-  const load = serveLoadOptions(options);
+  const { source, ...dummy } = modelAsked(model && modelSource(model), options);
+  const load = { ...serveLoadOptions(options), ...dummy };
   for (const note of notes) log.info(note);
   if (options.speculativeConfig)
     log.warn("Speculative decoding is not built yet, and off: replies are the same without it.");
   if (process.env.VLLM_USE_MODELSCOPE)
     log.warn("VLLM_USE_MODELSCOPE has no effect: models come from the Hugging Face Hub.");
+  if (dummy.loadFormat) log.warn("Weights are made up: speed and memory are the model's, and replies are noise.");
+  else if (options.tokenizer) log.info("--tokenizer has no effect: the model's own is used.");
   const plan =
     options.dryRun || options.gpuMemoryUtilization !== undefined
       ? await planServing(source, load, options.kvCacheTokens === undefined ? options.gpuMemoryUtilization : undefined)

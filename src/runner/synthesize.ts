@@ -16,7 +16,10 @@ import { LEVEL_DEVIATION, madeUpVector, seedOf } from "../weights/made-up.ts";
  * Makes a weight up on the device instead of reading it: seeded by its name, and scaled so that every matrix keeps the
  * size of what it multiplies. For benches of shapes whose checkpoints are not at hand.
  */
-export async function synthesizeWeight(source: WeightSource, { device, quantization }: LoadStep): Promise<GpuWeight> {
+export async function synthesizeWeight(
+  source: WeightSource,
+  { device, quantization, onBytes }: LoadStep,
+): Promise<GpuWeight> {
   const planned = planWeight(source, quantization);
   const { label, rows, columns, format } = planned;
   const elements = rows * columns;
@@ -24,6 +27,7 @@ export async function synthesizeWeight(source: WeightSource, { device, quantizat
   const data = device.buffer(label, dataBytes(format, elements));
   if (source.role === "vector") {
     device.queue.writeBuffer(data, 0, madeUpVector(label, elements));
+    onBytes?.(data.size);
     return { ...planned, data };
   }
   const fill = async (buffer: GPUBuffer, kind: number, amplitude: number) => {
@@ -41,6 +45,7 @@ export async function synthesizeWeight(source: WeightSource, { device, quantizat
     plan.encode(pass);
     pass.end();
     device.queue.submit([encoder.finish()]);
+    onBytes?.(buffer.size);
   };
   const deviation = 1 / Math.sqrt(columns);
   await fill(data, KINDS[format], deviation * Math.sqrt(3));

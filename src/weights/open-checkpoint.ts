@@ -30,7 +30,7 @@ export async function openCheckpoint(
 }
 
 async function openFolder(files: FileSource, signal?: AbortSignal): Promise<Checkpoint> {
-  const config = await readObject(files, "config.json", signal);
+  const { config, ...texts } = await openTexts(files, signal);
   if (!config) {
     throw new CheckpointError(
       files.label,
@@ -38,23 +38,34 @@ async function openFolder(files: FileSource, signal?: AbortSignal): Promise<Chec
         "model.safetensors (or its shards with model.safetensors.index.json).",
     );
   }
-  const scheme = quantizationScheme(config);
-  const [generationConfig, tokenizerJson, tokenizerConfig, jinja, tensors] = await Promise.all([
+  const tensors = await openTensors(files, quantizationScheme(config), signal);
+  return {
+    label: files.label,
+    config,
+    ...texts,
+    tensors,
+    sizeBytes: [...tensors.values()].reduce((sum, tensor) => sum + tensor.sizeBytes, 0),
+    close: async () => files.close?.(),
+  };
+}
+
+/** What a model's folder holds besides weights, as far as it is there. */
+export async function openTexts(
+  files: FileSource,
+  signal?: AbortSignal,
+): Promise<Pick<Checkpoint, "generationConfig" | "tokenizer" | "chatTemplate"> & { readonly config?: JsonObject }> {
+  const [config, generationConfig, tokenizerJson, tokenizerConfig, jinja] = await Promise.all([
+    readObject(files, "config.json", signal),
     readObject(files, "generation_config.json", signal),
     readObject(files, "tokenizer.json", signal),
     readObject(files, "tokenizer_config.json", signal),
     readText(files, "chat_template.jinja", signal),
-    openTensors(files, scheme, signal),
   ]);
   return {
-    label: files.label,
     config,
     generationConfig: generationConfig ?? {},
     tokenizer: tokenizerJson && { json: tokenizerJson, config: tokenizerConfig ?? {} },
     chatTemplate: jinja ?? templateOf(tokenizerConfig?.chat_template),
-    tensors,
-    sizeBytes: [...tensors.values()].reduce((sum, tensor) => sum + tensor.sizeBytes, 0),
-    close: async () => files.close?.(),
   };
 }
 

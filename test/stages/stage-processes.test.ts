@@ -66,6 +66,21 @@ test("Sprout's layers in 2 and in 3 processes give the tokens of one", async () 
   }
 }, 900_000);
 
+test("weights that are made up are the same in 2 and in 3 stages as in one", async () => {
+  const options = { ...OPTIONS, loadFormat: "dummy", quantization: "q8" } as const;
+  const ask = (llm: LocalLLM | GpuPool) =>
+    llm.generate([1, 2, 3], { temperature: 0, maxTokens: 16, ignoreEos: true }).finish();
+  const local = await LocalLLM.load(nodePlatform, folder, options);
+  const { tokenIds } = await ask(local);
+  expect(new Set(tokenIds).size).toBeGreaterThan(4);
+  await local.dispose();
+  for (const stages of [2, 3]) {
+    const pool = await GpuPool.load([new TestHost(0, stages)], folder, options);
+    expect((await ask(pool)).tokenIds).toEqual(tokenIds);
+    await pool.dispose();
+  }
+}, 300_000);
+
 describe("a stage that ends", () => {
   test("ends its replies with one error; all stages are started again, and nothing of them is left in the end", async () => {
     const host = new TestHost(0, 2);

@@ -26,7 +26,7 @@ const NAME = "sluice-gpu-linux-x64";
 
 /**
  * Packs all that a Linux x64 GPU server without network, npm or Vulkan loader needs into one archive in `outFolder`:
- * this Node, Dawn's binding, the loader that `@sparticuz/chromium` carries, and the built package without its demo.
+ * this Node, Dawn's binding, the loader that `@sparticuz/chromium` carries, and the built package without its demo, with Sprout's tokenizer.
  * Needs tar and xz.
  *
  * @returns the archive's path and size in bytes
@@ -48,6 +48,10 @@ export async function bundleGpu(root: string, outFolder: string): Promise<{ path
     filter: (path) => !path.endsWith(".map"),
   });
   for (const file of ["package.json", "LICENSE"]) await copyFile(join(root, file), join(app, file));
+  const sprout = "demo/public/models/sprout";
+  const isText = (path: string) => !path.endsWith(".safetensors");
+  // Its tokenizer serves models without weights.
+  await cp(join(root, sprout), join(app, sprout), { recursive: true, filter: isText });
   for (const name of await dependenciesOf(root)) await copyPackage(root, app, name);
   const swiftShader = await unpackSparticuz("swiftshader", ["swiftshader.tar.br"]);
   if (!swiftShader)

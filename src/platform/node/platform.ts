@@ -16,7 +16,7 @@ const grammarScript = fileURLToPath(new URL("./grammar-worker.js", import.meta.u
 
 /** Node: WebGPU through Dawn, models from folders and the web. */
 export const nodePlatform: Platform = {
-  openGpu: ({ adapter }) => openGpu({ adapter }),
+  openGpu: ({ adapter, fast }) => openGpu({ adapter, fast }),
 
   async openFiles(source, options) {
     if (source instanceof URL && source.protocol === "file:") return FolderSource.open(fileURLToPath(source));
