@@ -3,8 +3,10 @@ import { loadStage } from "./api/load-stage.ts";
 import { packError } from "./api/port.ts";
 import { parentPort } from "./platform/node/parent-port.ts";
 import { nodePlatform } from "./platform/node/platform.ts";
+import { AWAKE_MS, stayAwake } from "./platform/node/rest.ts";
 import { listenOnce, SocketLink } from "./platform/node/socket-link.ts";
 import type { FromStage, ToStage } from "./platform/node/stage-processes.ts";
+import type { StageMessage } from "./stages/messages.ts";
 import { Stage } from "./stages/stage.ts";
 
 const parent = parentPort();
@@ -27,18 +29,15 @@ async function receive(message: ToStage): Promise<void> {
     tell({ kind: "connected" });
     return;
   }
-  const { source, options, range, isLast, usableVocabulary, path } = message;
+  const { source, options, range, isLast, usableVocabulary, path, staysAwake } = message;
   const onBytes = (loaded: number) => tell({ kind: "bytes", loaded });
   const { runner, adapter } = await loadStage(nodePlatform, source, { options, range, usableVocabulary, onBytes });
   const stage = new Stage(runner, isLast, (message) => nextLink!.send(message));
   const { socket } = await listenOnce(path);
-  void socket.then(
-    (socket) =>
-      new SocketLink(
-        socket,
-        (message) => stage.receive(message),
-        () => process.exit(),
-      ),
-  );
+  const receive = (message: StageMessage) => {
+    if (staysAwake) stayAwake(AWAKE_MS);
+    stage.receive(message);
+  };
+  void socket.then((socket) => new SocketLink(socket, receive, () => process.exit()));
   tell({ kind: "loaded", limits: runner.limits, memory: runner.memory, adapter });
 }

@@ -42,6 +42,8 @@ export class BatchBuffer implements GpuBuffer {
   readonly sizeBytes: number;
   /** What the host wrote last; of the block table, what the device holds. */
   readonly #words: Uint32Array<ArrayBuffer>;
+  /** Sequences of the step before, where it had one row of each: it leaves their places as they are. */
+  #decoded: number | undefined;
 
   constructor(
     readonly limits: BatchLimits,
@@ -60,6 +62,7 @@ export class BatchBuffer implements GpuBuffer {
     const layout = batchLayout(limits);
     const words = this.#words;
     invariant(sequences.length <= limits.maxSequences, `${sequences.length} sequences in a batch`);
+    const slotsBefore = words.slice(layout.slots, layout.slots + sequences.length);
     let row = kept;
     sequences.forEach((sequence, s) => {
       if (s < kept) return;
@@ -74,16 +77,23 @@ export class BatchBuffer implements GpuBuffer {
       }
       words[layout.starts + s + 1] = row;
     });
+    const isSteady = this.#decoded === sequences.length && row === sequences.length && words[2] === draws;
+    // Where only some draw, the device drops the others.
+    this.#decoded = row === sequences.length && (draws === 0 || draws === row) ? row : undefined;
     words[0] = row;
     words[1] = sequences.length;
     words[2] = draws;
-    const parts = [
+    const hasMoved = slotsBefore.some((slot, s) => words[layout.slots + s] !== slot);
+    const places = [
       [0, HEADER],
-      [layout.tokens + kept, layout.tokens + row],
-      [layout.positions + kept, layout.positions + row],
       [layout.sequences + kept, layout.sequences + row],
       [layout.starts + kept, layout.starts + sequences.length + 1],
-      [layout.slots + kept, layout.slots + sequences.length],
+    ];
+    const parts = [
+      [layout.tokens + kept, layout.tokens + row],
+      [layout.positions + kept, layout.positions + row],
+      ...(isSteady ? [] : places),
+      ...(isSteady && !hasMoved ? [] : [[layout.slots + kept, layout.slots + sequences.length]]),
     ];
     for (const [from, to] of parts) if (to > from) this.#upload(queue, from, to);
     this.writeBlocks(queue, sequences);

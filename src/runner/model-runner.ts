@@ -38,6 +38,7 @@ import { Readback } from "./readback.ts";
 import { type RecordedStep, recordStep, type StepKind, type StepSize } from "./record-step.ts";
 import { Sampler } from "./sampler.ts";
 import { StateCopies } from "./state-copies.ts";
+import { StepsAhead } from "./steps-ahead.ts";
 
 export interface LoadRunnerOptions extends RunnerOptions {
   readonly device: Device;
@@ -83,6 +84,9 @@ export class ModelRunner implements Runner {
   readonly #plans = new Map<string, CompiledStep | Promise<CompiledStep>>();
   readonly #results: Readback;
   readonly #logits: Readback;
+  /** For steps of a stage, whose tokens or rows come from elsewhere: what it leaves or draws, on its way to the host. */
+  readonly #ahead: StepsAhead<GPUBuffer>;
+  readonly #passed = new Map<Plan, Readback>();
   readonly memory: MemoryPlan;
   /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
   readonly weightBytes: number;
@@ -132,6 +136,7 @@ export class ModelRunner implements Runner {
     this.weightBytes = loaded.weightBytes;
     this.#results = new Readback(device.gpu, loaded.parts.sampler.results.sizeBytes);
     this.#logits = new Readback(device.gpu, loaded.parts.limits.vocabularySize * 4);
+    this.#ahead = new StepsAhead(device.gpu);
   }
 
   /**
@@ -243,7 +248,8 @@ export class ModelRunner implements Runner {
 
   /** Results read from the device so far. */
   get readbacks(): number {
-    return this.#results.count + this.#logits.count;
+    const passed = [...this.#passed.values()].reduce((sum, { count }) => sum + count, 0);
+    return this.#results.count + this.#logits.count + passed;
   }
 
   setSampling(
@@ -288,7 +294,8 @@ export class ModelRunner implements Runner {
         const steps = rows.map((row) => ({ ...row, tokens: [row.token ?? 0] }));
         this.#writeBatch(steps, rows.length, { hidden, kept });
       }
-      return this.#submit(compiled, rows);
+      const isPlain = !this.#pager && rows.every(({ mask, logits }) => !mask && !logits);
+      return hidden && isPlain ? this.#submitAhead(compiled, rows.length) : this.#submit(compiled, rows);
     });
   }
 
@@ -317,9 +324,24 @@ export class ModelRunner implements Runner {
     const plan = kind === "decode" ? this.#decodePlan(steps.length) : this.#planFor("sample", steps);
     return this.#inOrder(plan, async (compiled) => {
       this.#writeBatch(steps, 0, { hidden });
+      if (kind === "decode" && !this.#pager) return this.#passAhead(compiled, steps.length);
       const [bytes] = await this.#run(compiled, compiled.hidden, countTokens(steps));
       return new Float32Array(bytes);
     });
+  }
+
+  async #passAhead({ plan, hidden: [x] }: CompiledStep, rows: number): Promise<HiddenRows> {
+    const readback = this.#passed.get(plan) ?? new Readback(this.#device.gpu, x.rows * x.columns * 4);
+    this.#passed.set(plan, readback);
+    const staging = this.#ahead.submit(plan, (encoder) => readback.copy(encoder, plan.bufferOf(x)));
+    return this.#settled(readback.read(staging, (bytes) => new Float32Array(bytes.slice(0, rows * x.columns * 4))));
+  }
+
+  async #submitAhead({ plan }: CompiledStep, rows: number): Promise<(Sampled | undefined)[]> {
+    const { results } = this.#parts.sampler;
+    const staging = this.#ahead.submit(plan, (encoder) => this.#results.copy(encoder, results.gpu!));
+    const parse = (bytes: ArrayBuffer) => Array.from({ length: rows }, (_, s) => Sampler.parse(bytes, s));
+    return this.#settled(this.#results.read(staging, parse));
   }
 
   /** The experts [rows, k] that each sparse layer chooses. Reads the tokens into the state. */
@@ -361,6 +383,7 @@ export class ModelRunner implements Runner {
     }
     this.#results.dispose();
     this.#logits.dispose();
+    for (const readback of this.#passed.values()) readback.dispose();
     if (this.#branch) this.#device.free(this.#branch);
     else this.#device.dispose();
   }

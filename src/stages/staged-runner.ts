@@ -32,13 +32,13 @@ const PART_TOKENS = 64;
  */
 export class StagedRunner implements Runner {
   readonly #chain: StageChain;
-  readonly #pending = new Map<number, { resolve(result: StageResult): void; reject(error: Error): void }>();
+  readonly #pending = new Map<number, Request>();
+  /** What is to be sent, in the order of the calls, behind a step that waits for draws. */
+  readonly #queue: Queued[] = [];
   #nextId = 1;
   #lost: LLMError | undefined;
   /** What the decode step before draws, by slot. */
-  #drawn = new Map<number, Promise<Sampled | undefined>>();
-  /** Ends when all calls made so far have been sent; undefined where they have. */
-  #sending: Promise<void> | undefined;
+  #drawn = new Map<number, Draw>();
 
   constructor(chain: StageChain) {
     this.#chain = chain;
@@ -62,24 +62,27 @@ export class StagedRunner implements Runner {
 
   /** Takes what the last stage gives. */
   receive(result: StageResult): void {
-    const pending = this.#pending.get(result.id);
+    const request = this.#pending.get(result.id);
     this.#pending.delete(result.id);
-    if (result.kind === "failed") pending?.reject(new (result.areStatesLost ? StatesLost : Error)(result.message));
-    else pending?.resolve(result);
+    if (result.kind === "failed") request?.fail(new (result.areStatesLost ? StatesLost : Error)(result.message));
+    else request?.settle(result);
+    // Devices wait for what comes next, and nobody yet for what becomes of this.
+    this.#flush();
   }
 
   /** A stage is gone, and the states of all sequences with it. */
   lose(reason: string | LLMError): void {
     if (this.#lost) return;
     this.#lost = typeof reason === "string" ? new DeviceLostError(reason) : reason;
-    for (const { reject } of this.#pending.values()) reject(this.#lost);
+    for (const request of this.#pending.values()) request.fail(this.#lost);
     this.#pending.clear();
+    for (const { fail } of this.#queue.splice(0)) fail(this.#lost);
     this.#chain.close();
   }
 
   setSampling(slot: number, sampling: ResolvedSampling, prompt: ArrayLike<number>, reply?: ArrayLike<number>): void {
     this.#check();
-    this.#later(() => this.#chain.send({ kind: "setSampling", slot, sampling, prompt, reply }));
+    this.#inOrder(() => this.#chain.send({ kind: "setSampling", slot, sampling, prompt, reply }));
   }
 
   async prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
@@ -98,50 +101,46 @@ export class StagedRunner implements Runner {
 
   async decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]> {
     const before = this.#drawn;
+    this.#drawn = new Map();
     const size = Math.ceil(rows.length / this.#chain.stages);
     const groups = Array.from({ length: Math.ceil(rows.length / size) }, (_, i) =>
       rows.slice(i * size, (i + 1) * size),
     );
-    const drawn = groups.map((group) => this.#decodeGroup(group, before));
-    this.#drawn = new Map(
-      groups.flatMap((group, g) =>
-        group.map(({ slot }, i) => {
-          const own = drawn[g].then((sampled) => sampled[i]);
-          own.catch(() => {});
-          return [slot, own];
-        }),
-      ),
-    );
-    return (await all(drawn)).flat();
+    return (await all(groups.map((group) => this.#decodeGroup(group, before)))).flat();
   }
 
-  async #decodeGroup(
-    group: readonly DecodeRow[],
-    before: ReadonlyMap<number, Promise<Sampled | undefined>>,
-  ): Promise<(Sampled | undefined)[]> {
-    // Undefined for a row whose reply has ended.
-    const tokens: (number | undefined)[] = group.map(({ token }) => token);
-    const missing = group.flatMap(({ slot, token }, i) => {
-      if (token !== undefined) return [];
-      const drawn = before.get(slot);
-      invariant(drawn, `slot ${slot} has no step to go on from`);
-      return [
-        drawn.then((sampled) => {
-          tokens[i] = sampled && !sampled.isLast ? sampled.token : undefined;
-        }),
-      ];
+  async #decodeGroup(group: readonly DecodeRow[], before: ReadonlyMap<number, Draw>): Promise<(Sampled | undefined)[]> {
+    const goesOnFrom = group.map(({ slot, token }) => (token === undefined ? before.get(slot) : undefined));
+    const draws = group.map(({ slot }, i): Draw => {
+      invariant(group[i].token !== undefined || goesOnFrom[i], `slot ${slot} has no step to go on from`);
+      const draw = { isKnown: false };
+      this.#drawn.set(slot, draw);
+      return draw;
     });
-    const live = () => group.flatMap((row, i) => (tokens[i] === undefined ? [] : [{ row, i, token: tokens[i] }]));
-    const ready = missing.length > 0 ? Promise.all(missing) : undefined;
-    const result = await this.#request((id) => {
-      const rows = live().map(({ row: { mask, ...row }, token }) => ({ ...row, token }));
-      const masks = masksOf(live().map(({ row }) => row));
-      return rows.length > 0 ? { kind: "decode", id, rows, masks } : undefined;
-    }, ready);
+    const tokenOf = (i: number): number | undefined => {
+      const { sampled } = goesOnFrom[i] ?? {};
+      return goesOnFrom[i] ? (sampled?.isLast ? undefined : sampled?.token) : group[i].token;
+    };
+    // All but rows whose reply has ended.
+    let live: number[] = [];
+    const step = (id: number): StageMessage | undefined => {
+      live = [...group.keys()].filter((i) => tokenOf(i) !== undefined);
+      const rows = live.map((i) => {
+        const { mask, ...row } = group[i];
+        return { ...row, token: tokenOf(i)! };
+      });
+      return rows.length > 0 ? { kind: "decode", id, rows, masks: masksOf(live.map((i) => group[i])) } : undefined;
+    };
+    const know = (result: StageResult | Error) => {
+      for (const [i, draw] of draws.entries()) {
+        draw.isKnown = true;
+        if (result instanceof Error) draw.error = result;
+        else if (result.kind === "drawn" && live.includes(i)) draw.sampled = result.sampled[live.indexOf(i)];
+      }
+    };
+    const result = await this.#request(step, { waitsFor: goesOnFrom.filter((draw) => draw !== undefined), know });
     invariant(result.kind === "drawn", `a decode gave what was ${result.kind}`);
-    const sampled: (Sampled | undefined)[] = group.map(() => undefined);
-    for (const [at, { i }] of live().entries()) sampled[i] = result.sampled[at];
-    return sampled;
+    return draws.map(({ sampled }) => sampled);
   }
 
   async score({ mask, ...step }: SequenceStep): Promise<{ readonly logits: Float32Array }> {
@@ -152,15 +151,15 @@ export class StagedRunner implements Runner {
 
   reset(): void {
     this.#drawn.clear();
-    this.#later(() => this.#chain.send({ kind: "reset" }));
+    this.#inOrder(() => this.#chain.send({ kind: "reset" }));
   }
 
   copyState(from: number, to: number): void {
-    this.#later(() => this.#chain.send({ kind: "copyState", from, to }));
+    this.#inOrder(() => this.#chain.send({ kind: "copyState", from, to }));
   }
 
   copyBlock(from: number, to: number): void {
-    this.#later(() => this.#chain.send({ kind: "copyBlock", from, to }));
+    this.#inOrder(() => this.#chain.send({ kind: "copyBlock", from, to }));
   }
 
   dispose(): void {
@@ -171,37 +170,73 @@ export class StagedRunner implements Runner {
     if (this.#lost) throw this.#lost;
   }
 
-  /** Sends a step, once `ready`, in its turn. A step of nothing is not sent. */
-  #request(step: (id: number) => StageMessage | undefined, ready?: Promise<unknown>): Promise<StageResult> {
+  /** Sends a step in its turn, when what it waits for is drawn. A step of nothing is not sent. `know` is told before anyone else. */
+  #request(
+    step: (id: number) => StageMessage | undefined,
+    {
+      waitsFor = [],
+      know = () => {},
+    }: { readonly waitsFor?: readonly Draw[]; readonly know?: (result: StageResult | Error) => void } = {},
+  ): Promise<StageResult> {
     const id = this.#nextId++;
     return new Promise<StageResult>((resolve, reject) => {
+      const settle = (result: StageResult) => {
+        know(result);
+        resolve(result);
+      };
+      const fail = (error: Error) => {
+        know(error);
+        reject(error);
+      };
       const send = () => {
-        if (this.#lost) return reject(this.#lost);
         const message = step(id);
-        if (!message) return resolve({ kind: "drawn", id, sampled: [] });
-        this.#pending.set(id, { resolve, reject });
+        if (!message) return settle({ kind: "drawn", id, sampled: [] });
+        this.#pending.set(id, { settle, fail });
         this.#chain.send(message);
       };
-      this.#later(send, ready, reject);
+      this.#inOrder(send, waitsFor, fail);
     });
   }
 
-  /** Does what has to be done in the order of the calls: at once, unless a call before waits for something. */
-  #later(action: () => void, ready?: Promise<unknown>, fail: (error: Error) => void = () => {}): void {
-    if (!this.#sending && !ready) {
-      if (!this.#lost) action();
-      else fail(this.#lost);
-      return;
-    }
-    const sending = Promise.resolve(this.#sending)
-      .then(() => ready)
-      .then(action)
-      .catch(fail)
-      .then(() => {
-        if (this.#sending === sending) this.#sending = undefined;
-      });
-    this.#sending = sending;
+  /** At once, unless a call before waits for something. */
+  #inOrder(send: () => void, waitsFor: readonly Draw[] = [], fail: (error: Error) => void = () => {}): void {
+    if (this.#lost) fail(this.#lost);
+    else this.#queue.push({ send, waitsFor, fail });
+    this.#flush();
   }
+
+  /** Sends what has all that it waits for, up to the first that has not. */
+  #flush(): void {
+    while (this.#queue[0]?.waitsFor.every(({ isKnown }) => isKnown)) {
+      const { send, waitsFor, fail } = this.#queue.shift()!;
+      const failed = waitsFor.find(({ error }) => error);
+      try {
+        if (failed) throw failed.error;
+        send();
+      } catch (error) {
+        fail(error as Error);
+      }
+    }
+  }
+}
+
+/** What a row draws. */
+interface Draw {
+  isKnown: boolean;
+  /** Undefined where its reply had ended before. */
+  sampled?: Sampled;
+  error?: Error;
+}
+
+interface Request {
+  settle(result: StageResult): void;
+  fail(error: Error): void;
+}
+
+interface Queued {
+  readonly waitsFor: readonly Draw[];
+  send(): void;
+  fail(error: Error): void;
 }
 
 interface PrefillPart {

@@ -20,7 +20,20 @@ export function restWhileWaiting(globals: Record<string, unknown>): void {
   }
 }
 
+/**
+ * From now on for so long, turns follow each other without rest, whatever is awaited: where the next step's input comes
+ * from another process within microseconds, being woken for it would take longer.
+ */
+export function stayAwake(forMs: number): void {
+  awakeUntilMs = performance.now() + forMs;
+  if (!isTurning) turn(0);
+}
+
+/** Longer than a step takes: after a step the next is expected. */
+export const AWAKE_MS = 30;
+
 let open = 0;
+let awakeUntilMs = 0;
 let isTurning = false;
 const close = () => {
   open--;
@@ -32,8 +45,9 @@ const REST_MS = 0.05;
 const cell = new Int32Array(new SharedArrayBuffer(4));
 
 function turn(count: number): void {
-  isTurning = open > 0;
+  const isAwake = awakeUntilMs > 0 && performance.now() < awakeUntilMs;
+  isTurning = isAwake || open > 0;
   if (!isTurning) return;
-  if (count >= BUSY_TURNS) Atomics.wait(cell, 0, 0, REST_MS);
+  if (count >= BUSY_TURNS && !isAwake) Atomics.wait(cell, 0, 0, REST_MS);
   setImmediate(turn, count + 1);
 }

@@ -1,14 +1,16 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { connect } from "node:net";
-import { tmpdir } from "node:os";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import type { StageRequest, StageStarter } from "../../api/platform.ts";
 import type { PortError } from "../../api/port.ts";
 import type { LoadOptions, MemoryPlan, ModelInfo, ModelSource } from "../../api/types.ts";
 import type { RunnerLimits } from "../../engine/runner.ts";
 import { invariant, WorkerError } from "../../errors.ts";
+import type { StageResult } from "../../stages/messages.ts";
 import { StagedRunner } from "../../stages/staged-runner.ts";
 import { ChildWorker } from "./child-worker.ts";
+import { AWAKE_MS, stayAwake } from "./rest.ts";
 import { listenOnce, SocketLink } from "./socket-link.ts";
 
 /** Where a stage runs. */
@@ -30,6 +32,8 @@ export type ToStage =
       readonly usableVocabulary: number;
       /** Where it waits for the stage before. */
       readonly path: string;
+      /** While there is work, it keeps a core to itself. */
+      readonly staysAwake: boolean;
     }
   /** Where the next stage waits. */
   | { readonly kind: "connect"; readonly path: string };
@@ -44,6 +48,9 @@ export type FromStage =
     }
   | { readonly kind: "connected" }
   | { readonly kind: "error"; readonly error: PortError };
+
+/** A stage computes with one core and the driver's threads, where there is a GPU; this process and the server want theirs too. */
+const CORES_A_STAGE = 4;
 
 type StageChild = ChildWorker<ToStage, FromStage>;
 
@@ -67,6 +74,7 @@ export const stageProcesses = (
       for (const child of children) child.terminate();
       void rm(folder, { recursive: true, force: true });
     };
+    const staysAwake = availableParallelism() > CORES_A_STAGE * places.length;
     let runner: StagedRunner | undefined;
     const failed = new Promise<never>((_, reject) => {
       const fail = (error: Error) => {
@@ -94,7 +102,7 @@ export const stageProcesses = (
         });
         const device = { ...rest.device, adapter: places[i].adapter ?? rest.device?.adapter };
         const isLast = i === children.length - 1;
-        const facts = { source, range: ranges[i], isLast, usableVocabulary, path: paths[i] };
+        const facts = { source, range: ranges[i], isLast, usableVocabulary, path: paths[i], staysAwake };
         child.postMessage({ kind: "load", options: { ...rest, hubToken, device }, ...facts });
         return next(child, "loaded");
       });
@@ -106,7 +114,11 @@ export const stageProcesses = (
       });
       await Promise.race([Promise.all(connected), failed]);
       const lose = (reason: string) => runner?.lose(reason);
-      const out = new SocketLink(await last.socket, (result) => runner?.receive(result), lose);
+      const receive = (result: StageResult) => {
+        if (staysAwake) stayAwake(AWAKE_MS);
+        runner?.receive(result);
+      };
+      const out = new SocketLink(await last.socket, receive, lose);
       const first = connect(paths[0]);
       await Promise.race([new Promise((resolve) => first.once("connect", resolve)), failed]);
       const into = new SocketLink(first, () => {}, lose);

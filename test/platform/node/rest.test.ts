@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { restWhileWaiting } from "../../../src/platform/node/rest.ts";
+import { restWhileWaiting, stayAwake } from "../../../src/platform/node/rest.ts";
 
 /** As Dawn's binding does: it asks on every turn of the event loop whether the result is there. */
 class Binding {
@@ -38,6 +38,8 @@ test("turns of the event loop rest while the GPU is waited for, and only then", 
   const waiting = Promise.all([binding.mapAsync(200), binding.mapAsync(10)]);
   while (binding.turns < 100) await new Promise((resolve) => setImmediate(resolve));
   expect(await shortestTurn(50)).toBeGreaterThan(0.045);
+  stayAwake(50);
+  expect(await shortestTurn(40)).toBeLessThan(0.045);
   expect(await waiting).toEqual(["mapped", "mapped"]);
 
   await expect(binding.mapAsync(0)).rejects.toThrow("lost");
