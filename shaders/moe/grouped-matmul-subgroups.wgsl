@@ -1,7 +1,7 @@
 // Half of the experts for pairs (token, slot) grouped by expert. A workgroup takes a tile of 2 · TOKENS pairs of one
 // expert, each of its threads one place. Of the inputs a thread loads only the two rows of its lane (modulo TOKENS);
 // subgroup broadcasts hand them to the others. Subgroups have TOKENS lanes or more. Lines with $t stand for one line per
-// pair of a half.
+// pair of a half; the second half is left out where it is empty.
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> pairs: array<u32>;        // [rows · TOP_K], by expert
@@ -29,10 +29,12 @@ fn main(
     let w = weightTile(starts, c);
     let lowA = x[startA + 2u * c];
     let highA = x[startA + 2u * c + 1u];
-    let lowB = x[startB + 2u * c];
-    let highB = x[startB + 2u * c + 1u];
     a$t += subgroupBroadcast(lowA, $tu) * w.low + subgroupBroadcast(highA, $tu) * w.high;
-    b$t += subgroupBroadcast(lowB, $tu) * w.low + subgroupBroadcast(highB, $tu) * w.high;
+    if (tile.z > TOKENS) {
+      let lowB = x[startB + 2u * c];
+      let highB = x[startB + 2u * c + 1u];
+      b$t += subgroupBroadcast(lowB, $tu) * w.low + subgroupBroadcast(highB, $tu) * w.high;
+    }
   }
   if ($tu <= last) { store(pairs[tile.y + $tu], place, a$t); }
   if (TOKENS + $tu <= last) { store(pairs[tile.y + TOKENS + $tu], place, b$t); }

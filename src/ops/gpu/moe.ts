@@ -344,10 +344,14 @@ function chooseMatrixExperts(rowsPerExpert: number, matrix: MatrixShape) {
   return matrixExperts.find(({ tiling }) => tileOf(tiling, matrix).rows >= most) ?? matrixExperts.at(-1)!;
 }
 
+/** Up to so many rows of each expert on average, tiles of eight pairs waste less than what larger ones save. */
+const SMALL_TILE_ROWS = 6;
+
 /** A CPU shares inputs by broadcasts, a GPU through workgroup memory; tiles are no larger than experts can fill. */
 function chooseGrouped(profile: DeviceProfile, rowsPerExpert: number) {
   if (profile.subgroups && isProcessor(profile)) {
-    return profile.subgroupMinSize >= 8 ? groupedKernels.subgroups8 : groupedKernels.subgroups4;
+    const isSmall = profile.subgroupMinSize < 8 || rowsPerExpert <= SMALL_TILE_ROWS;
+    return isSmall ? groupedKernels.subgroups4 : groupedKernels.subgroups8;
   }
   return rowsPerExpert > 16 ? groupedKernels.tiles32 : groupedKernels.tiles16;
 }
