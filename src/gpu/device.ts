@@ -1,4 +1,5 @@
 import { DeviceLostError, invariant, OutOfMemoryError, UnsupportedDeviceError } from "../errors.ts";
+import { compilesMatrices } from "./matrix-trial.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { type DeviceProfile, isSoftware, MATRICES, profileOf } from "./profile.ts";
 import { ScratchArena } from "./scratch.ts";
@@ -60,7 +61,8 @@ export class Device {
         fuseDecode: precise || withoutF16,
         subgroups: withoutSubgroups,
       });
-      return new Device(device, name, isSoftware(adapter.info), profile);
+      const matrix = profile.matrix && (await compilesMatrices(device, profile.matrix)) ? profile.matrix : undefined;
+      return new Device(device, name, isSoftware(adapter.info), { ...profile, matrix });
     } catch (cause) {
       throw new UnsupportedDeviceError(name, `${name} gave no device: ${(cause as Error).message}`, { cause });
     }
