@@ -20,8 +20,9 @@ export interface ArenaOptions {
   readonly maxTokens: number;
 }
 
-/** Uploads under way at once. */
-const STAGING = 8;
+/** Uploads are put together in so many slabs of so many experts. */
+const SLABS = 3;
+const SLAB_EXPERTS = 3;
 
 /** The device memory of paged experts: per layer `slots` of them as one matrix each half, and what kernels and host tell each other. */
 export class ExpertArena {
@@ -60,7 +61,7 @@ export class ExpertArena {
       REPORT_HEADER + Math.max(layers.length * reportWords(maxSequences, topK), reportWords(maxTokens, topK)),
     );
     this.sums = isShared ? buffer("sums of experts elsewhere", maxTokens * gateUp.columns) : undefined;
-    this.#staging = device && new StagingRing(device.gpu, STAGING, this.expertBytes);
+    this.#staging = device && new StagingRing(device.gpu, SLABS, SLAB_EXPERTS * this.expertBytes);
   }
 
   /** Bytes of the largest expert. */
@@ -80,7 +81,12 @@ export class ExpertArena {
 
   /** Bytes of all else: what is written anew in every step. */
   get otherBytes(): number {
-    return this.table.sizeBytes + this.report.sizeBytes + (this.sums?.sizeBytes ?? 0) + STAGING * this.expertBytes;
+    return (
+      this.table.sizeBytes +
+      this.report.sizeBytes +
+      (this.sums?.sizeBytes ?? 0) +
+      SLABS * SLAB_EXPERTS * this.expertBytes
+    );
   }
 
   /** Single buffers, for a device that limits their size. */
@@ -103,7 +109,7 @@ export class ExpertArena {
     return Math.max(1, this.slots);
   }
 
-  /** Puts an expert into a slot; what was submitted before still sees the one that was there. */
+  /** Puts an expert into a slot with the next `submit`; what was submitted before still sees the one that was there. */
   async write(layer: number, slot: number, rows: ExpertRows): Promise<void> {
     const uploads = this.weights[layer].flatMap(({ format, columns, data, scales }, i): Upload[] => {
       const elements = this.matrices[layer][i].rows * columns;
@@ -118,6 +124,11 @@ export class ExpertArena {
       return [plane, { bytes: scaleRows!.subarray(0, size), target: scales, offset: slot * size }];
     });
     await this.#staging!.put(uploads);
+  }
+
+  /** Submits what was written, and `commands` behind it. */
+  submit(commands?: readonly GPUCommandBuffer[]): void {
+    this.#staging!.submit(commands);
   }
 
   /** Says where the experts of a layer lie. */

@@ -9,7 +9,7 @@ import { ExpertReader, type ExpertRows } from "./expert-reader.ts";
 import { ExpertSlots } from "./expert-slots.ts";
 import { LayerStats } from "./paging-stats.ts";
 import { expertPasses, nextRowPass } from "./passes.ts";
-import { COUNTS_BYTES, chosenIn, distinct, expectedIn, MODE, REPORT } from "./report.ts";
+import { COUNTS_BYTES, chosenIn, distinct, expectedIn, MODE, REPORT, reportEnd } from "./report.ts";
 
 interface Layer {
   readonly index: number;
@@ -27,6 +27,16 @@ interface Layer {
 interface Progress {
   from: number;
   next: number;
+}
+
+/** Dispatches [from, to) of a plan, or all from there on, that ask `checked`, the stops from `next` on. */
+interface Part extends Progress {
+  readonly to: number | undefined;
+  readonly checked: readonly Stop[];
+  /** Whether nothing is left of the plan if all of them hold. */
+  readonly isWhole: boolean;
+  /** Whether the batch has been emptied. */
+  readonly resume: boolean;
 }
 
 /** A plan is submitted beyond a layer where it is at least so likely to hold. */
@@ -79,17 +89,23 @@ export class ExpertPager {
     let isStopped = false;
     // A layer whose experts have been found and not run yet: they must stay where they are.
     let held: number | undefined;
+    let ahead: { readonly part: Part; readonly commands: GPUCommandBuffer } | undefined;
     try {
       for (;;) {
-        const checked = this.#likely(stops, progress.next);
-        const last = checked.at(-1);
-        const isWhole = progress.next + checked.length === stops.length && this.#isLikely(checked);
-        const to = isWhole ? undefined : last!.from + 1;
+        const part = this.#nextPart(stops, progress, isStopped);
+        const { checked, to, isWhole } = part;
         await this.#install(held);
         held = undefined;
-        const encoder = this.#encode(plan, progress.from, to, { mode: MODE.stop, resume: isStopped });
-        const result = isWhole ? finish(encoder) : undefined;
-        const report = await this.#submit(encoder, checked);
+        let result: T | undefined;
+        let commands = ahead && isSame(ahead.part, part) ? ahead.commands : undefined;
+        if (!commands) {
+          const encoder = this.#encode(plan, part);
+          if (isWhole) result = finish(encoder);
+          commands = encoder.finish();
+        }
+        const reading = this.#submit(commands, part);
+        ahead = this.#encodeAhead(plan, part);
+        const report = await reading;
         const stoppedBy = report?.[REPORT.stoppedBy] ?? 0;
         isStopped = stoppedBy > 0;
         const passed = isStopped ? checked.filter(({ layer }) => layer < stoppedBy - 1) : checked;
@@ -97,9 +113,10 @@ export class ExpertPager {
         progress.next += passed.length;
         if (!isStopped) {
           if (isWhole) return result as T;
+          const last = checked.at(-1)!;
           progress.from = to!;
-          held = last!.layer;
-          this.#readAhead(last!, report!);
+          held = last.layer;
+          this.#readAhead(last, report!);
           continue;
         }
         if (isWhole) drop(result as T);
@@ -148,34 +165,56 @@ export class ExpertPager {
     return likelihood > LIKELY && stops.every(({ runsOn }) => runsOn);
   }
 
-  #encode(
-    plan: Plan,
-    from: number,
-    to: number | undefined,
-    { mode, resume }: { mode: number; resume: boolean },
-  ): GPUCommandEncoder {
-    const { gpu, queue } = this.#device;
+  #nextPart(stops: readonly Stop[], { from, next }: Progress, resume: boolean): Part {
+    const checked = this.#likely(stops, next);
+    const isWhole = next + checked.length === stops.length && this.#isLikely(checked);
+    const to = isWhole ? undefined : checked.at(-1)!.from + 1;
+    return { from, to, next, checked, isWhole, resume };
+  }
+
+  /** What has to run if the last of what `part` asks does not hold, encoded while the device is at work on `part`. */
+  #encodeAhead(plan: Plan, { next, checked, isWhole }: Part) {
+    const stop = checked.at(-1);
+    if (!stop?.runsOn || isWhole) return undefined;
+    const part = this.#nextPart(plan.stops, { from: stop.from, next: next + checked.length }, true);
+    return part.isWhole ? undefined : { part, commands: this.#encode(plan, part).finish() };
+  }
+
+  #encode(plan: Plan, { from, to, resume, checked }: Part): GPUCommandEncoder {
     const report = this.#arena.report.gpu!;
-    queue.writeBuffer(report, 0, Uint32Array.of(0, mode));
-    const encoder = gpu.createCommandEncoder();
+    const encoder = this.#encodeRange(plan, from, to, resume);
+    if (checked.length > 0) encoder.copyBufferToBuffer(report, 0, this.#staging, 0, reportBytes(checked));
+    return encoder;
+  }
+
+  #encodeRange(plan: Plan, from: number, to: number | undefined, resume: boolean): GPUCommandEncoder {
+    const encoder = this.#device.gpu.createCommandEncoder();
     // The stop has emptied the batch.
-    if (resume) encoder.copyBufferToBuffer(report, 4 * REPORT.counts, this.#batch.gpu!, 0, COUNTS_BYTES);
+    if (resume) this.#copyCounts(encoder);
     const pass = encoder.beginComputePass();
     plan.encode(pass, from, to);
     pass.end();
     return encoder;
   }
 
-  /** Submits, and reads what the layers found; nothing where no layer was asked. */
-  async #submit(encoder: GPUCommandEncoder, checked: readonly Stop[]): Promise<Uint32Array | undefined> {
-    const report = this.#arena.report.gpu!;
-    if (checked.length > 0) encoder.copyBufferToBuffer(report, 0, this.#staging, 0, report.size);
-    this.#device.queue.submit([encoder.finish()]);
+  /** Submits a part of a plan, and reads what its layers found; nothing where no layer was asked. */
+  async #submit(commands: GPUCommandBuffer, { checked }: Part): Promise<Uint32Array | undefined> {
+    this.#setMode(MODE.stop);
+    this.#arena.submit([commands]);
     if (checked.length === 0) return undefined;
-    await this.#staging.mapAsync(GPUMapMode.READ);
-    const words = new Uint32Array(this.#staging.getMappedRange().slice(0));
+    const size = reportBytes(checked);
+    await this.#staging.mapAsync(GPUMapMode.READ, 0, size);
+    const words = new Uint32Array(this.#staging.getMappedRange(0, size).slice(0));
     this.#staging.unmap();
     return words;
+  }
+
+  #setMode(mode: number): void {
+    this.#device.queue.writeBuffer(this.#arena.report.gpu!, 0, Uint32Array.of(0, mode));
+  }
+
+  #copyCounts(encoder: GPUCommandEncoder): void {
+    encoder.copyBufferToBuffer(this.#arena.report.gpu!, 4 * REPORT.counts, this.#batch.gpu!, 0, COUNTS_BYTES);
   }
 
   /** A layer that had all it needed. */
@@ -255,8 +294,8 @@ export class ExpertPager {
   }
 
   #pass(plan: Plan, { from, to }: Stop, resume: boolean): void {
-    const encoder = this.#encode(plan, from, to, { mode: MODE.partial, resume });
-    this.#device.queue.submit([encoder.finish()]);
+    this.#setMode(MODE.partial);
+    this.#arena.submit([this.#encodeRange(plan, from, to, resume).finish()]);
   }
 
   /** Brings those of `wanted` that are missing; none of them has to go for another. */
@@ -327,7 +366,12 @@ export class ExpertPager {
 
   #restoreBatch(): void {
     const encoder = this.#device.gpu.createCommandEncoder();
-    encoder.copyBufferToBuffer(this.#arena.report.gpu!, 4 * REPORT.counts, this.#batch.gpu!, 0, COUNTS_BYTES);
-    this.#device.queue.submit([encoder.finish()]);
+    this.#copyCounts(encoder);
+    this.#arena.submit([encoder.finish()]);
   }
 }
+
+const reportBytes = (checked: readonly Stop[]): number => 4 * Math.max(...checked.map(reportEnd));
+
+const isSame = (a: Part, b: Part): boolean =>
+  a.from === b.from && a.to === b.to && a.checked.length === b.checked.length && a.resume === b.resume;

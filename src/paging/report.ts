@@ -31,5 +31,9 @@ export function expectedIn(report: Uint32Array, { expected, expectedAt }: Stop, 
   return [...found];
 }
 
+/** Words up to the end of what a stop tells. */
+export const reportEnd = ({ chosenAt, expectedAt, topK, expected }: Stop): number =>
+  expectedAt + ((expectedAt - chosenAt) / topK) * expected;
+
 /** The experts that a step needs of a layer. */
 export const distinct = (chosen: Uint32Array): Set<number> => new Set(chosen.filter((expert) => expert !== MISSING));

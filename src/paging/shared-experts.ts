@@ -99,7 +99,7 @@ export class SharedExperts {
   }
 
   #submit(encoder: GPUCommandEncoder): void {
-    this.#device.queue.submit([encoder.finish()]);
+    this.#arena.submit([encoder.finish()]);
   }
 
   /** Runs a plan up to where a layer's experts have been chosen, and reads the choice. */
@@ -199,6 +199,7 @@ export class SharedExperts {
           await this.#place(layer, expert, await this.#reader.read(layer.index, expert), pass);
         }),
       );
+      this.#arena.submit();
       const part = await this.#here.sum(layer.index, {
         x,
         ids: ids.map((expert) => (pass.has(expert) ? slots.table[expert] : 0)),

@@ -7,49 +7,72 @@ export interface Upload {
   readonly offset: number;
 }
 
+/** Mapped memory, and the copies that will leave it. */
+interface Slab {
+  readonly buffer: GPUBuffer;
+  readonly mapped: Uint8Array;
+  readonly copies: { readonly from: number; readonly size: number; readonly target: GPUBuffer; readonly to: number }[];
+  used: number;
+}
+
 /**
- * Buffers that stay mapped between uploads, so that the host writes straight into what the device copies from. They are used
- * in turn; whoever comes while all are under way waits.
+ * Memory that stays mapped between uploads, so that the host writes straight into what the device copies from. Uploads are
+ * put together: they go out with the next commands, or when a slab is full. Slabs are used in turn; whoever comes while all
+ * are under way waits.
  */
 export class StagingRing {
   readonly #device: GPUDevice;
-  readonly #free: GPUBuffer[];
-  readonly #waiting: ((buffer: GPUBuffer) => void)[] = [];
   readonly #all: readonly GPUBuffer[];
+  readonly #free: Slab[];
+  #open: Slab | undefined;
+  #waiting: (() => void)[] = [];
 
+  /** @param sizeBytes of a slab, which no single `put` exceeds */
   constructor(
     device: GPUDevice,
-    readonly count: number,
+    count: number,
     readonly sizeBytes: number,
   ) {
     this.#device = device;
     const usage = GPUBufferUsage.MAP_WRITE | GPUBufferUsage.COPY_SRC;
     const descriptor = { label: "expert staging", size: sizeBytes, usage, mappedAtCreation: true };
     this.#all = Array.from({ length: count }, () => device.createBuffer(descriptor));
-    this.#free = [...this.#all];
+    this.#free = this.#all.map(emptySlab);
   }
 
-  /** Brings `uploads`, one buffer's worth in all, to the device, in the order of the queue. */
+  /** Takes `uploads` over: `submit` brings them to the device, in the order of the queue. */
   async put(uploads: readonly Upload[]): Promise<void> {
-    const staging = this.#free.pop() ?? (await new Promise<GPUBuffer>((resolve) => this.#waiting.push(resolve)));
-    const mapped = new Uint8Array(staging.getMappedRange());
-    const encoder = this.#device.createCommandEncoder({ label: "expert upload" });
-    let at = 0;
-    for (const { bytes } of uploads) {
-      mapped.set(bytes, at);
-      at += roundUp(bytes.byteLength);
+    const size = uploads.reduce((sum, { bytes }) => sum + roundUp(bytes), 0);
+    invariant(size <= this.sizeBytes, `${size} bytes in a staging buffer of ${this.sizeBytes}`);
+    let slab = this.#withRoom(size);
+    while (!slab) {
+      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      slab = this.#withRoom(size);
     }
-    invariant(at <= this.sizeBytes, `${at} bytes in a staging buffer of ${this.sizeBytes}`);
-    staging.unmap();
-    at = 0;
     for (const { bytes, target, offset } of uploads) {
-      encoder.copyBufferToBuffer(staging, at, target, offset, roundUp(bytes.byteLength));
-      at += roundUp(bytes.byteLength);
+      const size = roundUp(bytes);
+      slab.mapped.set(bytes, slab.used);
+      slab.copies.push({ from: slab.used, size, target, to: offset });
+      slab.used += size;
     }
-    this.#device.queue.submit([encoder.finish()]);
+  }
+
+  /** Submits what was put, and `commands` behind it. */
+  submit(commands: readonly GPUCommandBuffer[] = []): void {
+    const slab = this.#open;
+    if (!slab) {
+      if (commands.length > 0) this.#device.queue.submit(commands);
+      return;
+    }
+    this.#open = undefined;
+    const { buffer, copies } = slab;
+    buffer.unmap();
+    const encoder = this.#device.createCommandEncoder({ label: "expert upload" });
+    for (const { from, size, target, to } of copies) encoder.copyBufferToBuffer(buffer, from, target, to, size);
+    this.#device.queue.submit([encoder.finish(), ...commands]);
     // A lost device maps nothing more; steps notice.
-    staging.mapAsync(GPUMapMode.WRITE).then(
-      () => this.#release(staging),
+    buffer.mapAsync(GPUMapMode.WRITE).then(
+      () => this.#release(buffer),
       () => {},
     );
   }
@@ -58,11 +81,26 @@ export class StagingRing {
     for (const buffer of this.#all) buffer.destroy();
   }
 
-  #release(staging: GPUBuffer): void {
-    const next = this.#waiting.shift();
-    if (next) next(staging);
-    else this.#free.push(staging);
+  #withRoom(size: number): Slab | undefined {
+    if (this.#open && this.#open.used + size > this.sizeBytes) this.submit();
+    this.#open ??= this.#free.pop();
+    return this.#open;
+  }
+
+  #release(buffer: GPUBuffer): void {
+    this.#free.push(emptySlab(buffer));
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
   }
 }
 
-const roundUp = (bytes: number): number => Math.ceil(bytes / 4) * 4;
+const emptySlab = (buffer: GPUBuffer): Slab => ({
+  buffer,
+  mapped: new Uint8Array(buffer.getMappedRange()),
+  copies: [],
+  used: 0,
+});
+
+/** Copies are of whole words. */
+const roundUp = ({ byteLength }: Uint8Array): number => Math.ceil(byteLength / 4) * 4;

@@ -56,16 +56,24 @@ test("what is all there is submitted as one, and read back once", async () => {
   const layers = await PagedLayers.open({ ...base, maxRows: 1, kind: "decode" });
   const { run, pager } = await layers.paged(24);
   for (let i = 0; i < 6; i++) await run(1, 3);
-  let submits = 0;
-  const { queue } = layers.device;
-  const submit = queue.submit.bind(queue);
-  queue.submit = (buffers) => {
-    submits++;
-    submit(buffers);
-  };
+  const submits = countSubmits(layers);
   await run(1, 3);
-  expect(submits).toBe(1);
+  expect(submits()).toBe(1);
   for (const { hits, misses } of pager.stats.layers) expect(hits + misses).toBe(7 * 4);
+  pager.dispose();
+  layers.device.dispose();
+});
+
+test("experts go to the device with what needs them: a submit a layer, and one where there are more than a slab holds", async () => {
+  const layers = await PagedLayers.open({ ...base, maxRows: 1, kind: "decode" });
+  const { run, pager } = await layers.paged(4);
+  for (let i = 0; i < 4; i++) await run(1, i);
+  const submits = countSubmits(layers);
+  const misses = () => pager.stats.layers.reduce((sum, layer) => sum + layer.misses, 0);
+  const before = misses();
+  await run(1, 4);
+  expect(misses() - before).toBeGreaterThan(base.layers);
+  expect(submits()).toBeLessThanOrEqual(2 * base.layers + 1);
   pager.dispose();
   layers.device.dispose();
 });
@@ -83,3 +91,14 @@ test("a read that fails is one error, and the next step works", async () => {
   pager.dispose();
   layers.device.dispose();
 });
+
+/** How often something has been submitted since. */
+function countSubmits({ device: { queue } }: PagedLayers): () => number {
+  let count = 0;
+  const submit = queue.submit.bind(queue);
+  queue.submit = (buffers) => {
+    count++;
+    submit(buffers);
+  };
+  return () => count;
+}
