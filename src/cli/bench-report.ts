@@ -66,7 +66,7 @@ function facts(report: BenchReport): string[][] {
 }
 
 /** What came and went, where the device holds some of the experts at a time. */
-function pagingFacts({ paging, decode: [decode] }: BenchReport): string[][] {
+function pagingFacts({ paging, prefill, decode: [decode] }: BenchReport): string[][] {
   if (!paging || !decode.paging) return [];
   const { hitRate, bytesPerToken, diskBytesPerToken, waitMsPerToken, readAheadPerToken, usefulShare } = decode.paging;
   const percent = (share: number) => `${(100 * share).toFixed(0)} %`;
@@ -79,6 +79,10 @@ function pagingFacts({ paging, decode: [decode] }: BenchReport): string[][] {
     ["experts read a token", `${bytesText(bytesPerToken)}${fromDisk}`],
     ["  ahead of their use", `${readAheadPerToken.toFixed(1)}, of them used ${percent(usefulShare)}`],
     ["  waited for", `${waitMsPerToken.toFixed(1)} ms a token`],
+    ...prefill.map(({ prompt, paging }) => [
+      `experts read for a prompt of ${prompt}`,
+      bytesText(prompt * paging!.bytesPerToken),
+    ]),
     ["reading speed of their store", `${bytesText(paging.storeBytesPerSecond!)}/s`],
   ];
 }

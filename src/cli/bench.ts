@@ -7,7 +7,7 @@ import { addBenchServe } from "./bench-serve.ts";
 import { checkSpread, countDistinctExperts } from "./expert-spread.ts";
 import { measureBatch, measureDecode, measurePrefill, quantile } from "./measure.ts";
 import { measureBandwidth } from "./measure-bandwidth.ts";
-import { measureStore, pagingOf } from "./measure-paging.ts";
+import { countPaging, measureStore, pagingOf } from "./measure-paging.ts";
 import { type OpenedModel, type OpenedRunner, openShape, withModel, withRunner } from "./open-runner.ts";
 import { countList, fastOption, type ModelOptions, modelOptions, wholeNumber } from "./options.ts";
 import { gitCommit, packageVersion, sproutFolder } from "./package.ts";
@@ -89,13 +89,16 @@ async function measure(
   if (isSynthetic) checkSpread(experts);
   const bandwidth = device && (await measureBandwidth(device));
   const storeBytesPerSecond = paging && (await measureStore(sources));
+  const counts = () => countPaging(device && runner.paging);
   const prefill = [];
   for (const length of prompt) {
+    const before = await counts();
     const ms = await measurePrefill(runner, length, repeats);
     prefill.push({
       prompt: length,
       tokensPerSecond: rates(length, ms),
       timeToFirstTokenMs: { median: quantile(ms, 0.5), p95: quantile(ms, 0.95) },
+      ...(paging && { paging: pagingOf((repeats + 1) * length, [{ before, after: await counts() }]) }),
     });
   }
   const decode = [];
