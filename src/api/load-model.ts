@@ -127,7 +127,8 @@ async function load(
     lean?.info.mode === "experts" ? new RemoteExperts(lean.link, expertShape(sources)!, !lean.fallback) : undefined;
   if (lean?.info.mode === "layers") {
     const wanted = runnerOptions(config, options, tokenizer?.vocabularySize);
-    const started = await startLayers(platform, sources, wanted, options, progress, lean.link).catch((error) => {
+    const close = () => void checkpoint.close();
+    const started = await startLayers(platform, sources, wanted, options, progress, lean.link, close).catch((error) => {
       lean.link.close();
       throw error;
     });
@@ -135,7 +136,7 @@ async function load(
     const info = { ...describe(checkpoint, config, sources, started), sampling, companion };
     progress.report("ready");
     const engine = withFallback(new Engine(started.runner, options.queue), lean, alone);
-    return { ...own, engine, info, experts: undefined, keepsFiles: false };
+    return { ...own, engine, info, experts: undefined, keepsFiles: started.runner.paging !== undefined };
   }
   progress.start(storedBytes(sources));
   const start = options.device?.reference ? startReference : platform.stages ? startStages(source) : startGpu;

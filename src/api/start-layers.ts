@@ -1,16 +1,19 @@
 import type { Link } from "../companion/link.ts";
 import { NO_SUMS } from "../companion/remote-engine.ts";
 import { RemoteLayers } from "../companion/remote-layers.ts";
-import { CompanionError } from "../errors.ts";
+import { CompanionError, InvalidRequestError } from "../errors.ts";
+import { ScratchArena } from "../gpu/scratch.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
-import { ModelRunner } from "../runner/model-runner.ts";
+import { type LoadRunnerOptions, ModelRunner } from "../runner/model-runner.ts";
+import { pagedSources } from "../runner/paged-experts.ts";
 import type { StageMessage, StageResult } from "../stages/messages.ts";
-import { layersWithin, type PageStage, pageStages } from "../stages/page-layers.ts";
+import { expertsWithin, layersWithin, type PageStage, pageStages } from "../stages/page-layers.ts";
 import { Stage } from "../stages/stage.ts";
 import { StagedRunner } from "../stages/staged-runner.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { loadWeight } from "../weights/load.ts";
+import { companionOptions } from "./lean.ts";
 import { openDevice } from "./open-device.ts";
 import type { Platform } from "./platform.ts";
 import { storedBytes } from "./stored-bytes.ts";
@@ -34,30 +37,42 @@ export async function startLayers(
   platform: Platform,
   sources: ModelWeights<WeightSource>,
   given: Omit<RunnerOptions, "kvFormat">,
-  { device: wanted, memory: budget, signal }: LoadOptions,
+  { device: wanted, memory: budget, companion, signal }: LoadOptions,
   progress: { start(bytes: number): void; report(phase: "weights" | "compile", bytes?: number): void },
   link: Link,
+  onDispose: () => void,
 ): Promise<StartedLayers> {
   const { device, kvFormat, adapter } = await openDevice(platform, wanted);
   const runners: ModelRunner[] = [];
   try {
     const options = { ...given, kvFormat, maxBatchTokens: batchTokens(given, link) };
     const all = sources.layers.length;
-    const here = layersWithin(budget, sources, device.profile, options);
+    const asked = companionOptions(companion!).layers;
+    if (asked !== undefined && asked >= all) {
+      throw new InvalidRequestError("companion.layers", `of ${all} layers, ${all - 1} can run here at most.`);
+    }
+    const here = asked ?? layersWithin(budget, sources, device.profile, options);
     const stages = pageStages(sources, options, here);
-    progress.start(stages.reduce((sum, stage) => sum + storedBytes(stage.sources), 0));
+    const expertSlots = asked === undefined ? undefined : expertsWithin(budget, stages, device.profile);
+    const isPaged = expertSlots !== undefined;
+    const paged = isPaged ? pagedSources(stages[0].sources) : undefined;
+    progress.start(stages.reduce((sum, stage) => sum + storedBytes(stage.sources, paged), 0));
     let loaded = 0;
-    const load = async ({ sources, options }: PageStage) => {
+    const load = async ({ sources, options }: PageStage, more: Partial<LoadRunnerOptions> = {}) => {
       const before = loaded;
       const onBytes = (bytes: number) => {
         loaded = before + bytes;
         progress.report("weights", loaded);
       };
-      runners.push(await ModelRunner.load(sources, { ...options, device, onBytes, signal, loadWeight: once }));
+      runners.push(await ModelRunner.load(sources, { ...options, ...more, device, onBytes, signal, loadWeight: once }));
       return runners.at(-1)!;
     };
     const once = onlyOnce();
-    const [before, after] = [await load(stages[0]), await load(stages[1])];
+    const [before, after] = [
+      await load(stages[0], { expertSlots, onDispose }),
+      // While the first layers wait for experts, their scratch is in use.
+      await load(stages[1], { scratch: isPaged ? new ScratchArena(device.gpu) : undefined }),
+    ];
     progress.report("compile");
 
     const deliver = (result: StageMessage) => {
@@ -75,7 +90,10 @@ export async function startLayers(
     const runner: StagedRunner = new StagedRunner({
       stages: 3,
       limits: before.limits,
-      memory: sumPlans(before.memory, after.memory),
+      memory: sumPlans(before.memory, after.memory, !isPaged),
+      get paging() {
+        return before.paging;
+      },
       get companion() {
         return { state: link.state, ...link.counts, sums: NO_SUMS, passes: { ...between.passes } };
       },
@@ -123,9 +141,8 @@ function onlyOnce(): typeof loadWeight {
   };
 }
 
-function sumPlans(a: MemoryPlan, b: MemoryPlan): MemoryPlan {
-  // Scratch is one for both.
-  const scratch = Math.max(a.scratch, b.scratch);
+function sumPlans(a: MemoryPlan, b: MemoryPlan, sharesScratch: boolean): MemoryPlan {
+  const scratch = sharesScratch ? Math.max(a.scratch, b.scratch) : a.scratch + b.scratch;
   const sum = (part: "weights" | "kvCache" | "recurrentState" | "snapshots" | "other") => a[part] + b[part];
   const plan = {
     weights: sum("weights"),

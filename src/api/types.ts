@@ -318,6 +318,11 @@ export interface CompanionOptions {
    * tokens, which stay here as the prompt does. `auto` takes what promises most tokens a second, or nothing. Default `auto`.
    */
   readonly mode?: "auto" | CompanionMode;
+  /**
+   * In mode `layers`, how many run here, where that is not for `memory` to say. `memory` then says what they may take, or which
+   * share of their experts; what has no room is read when a token asks for it.
+   */
+  readonly layers?: number;
   /** Go on without the companion when it is gone for good, where the model can be run here. Default true. */
   readonly fallback?: boolean;
   /** Milliseconds that a broken link may take to stand again. Default 4000. */

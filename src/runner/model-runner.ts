@@ -13,6 +13,7 @@ import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
 import { type PlanProfile, profilePlan } from "../gpu/profile-plan.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
+import type { ScratchArena } from "../gpu/scratch.ts";
 import { convertWeights, type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/weights.ts";
 import type { ExpertArena } from "../paging/expert-arena.ts";
 import type { ExpertHost } from "../paging/expert-host.ts";
@@ -51,6 +52,8 @@ export interface LoadRunnerOptions extends RunnerOptions {
   readonly loadWeight?: typeof loadWeight;
   /** With fewer slots than experts the sources have to stay readable; this is called when that ends. */
   readonly onDispose?: () => void;
+  /** Memory of its plans, where another runner's plans may come between their parts. By default the device's, for all. */
+  readonly scratch?: ScratchArena;
   /** Who computes with the experts that this device does not hold. */
   readonly companion?: CompanionExperts;
 }
@@ -445,7 +448,7 @@ export class ModelRunner implements Runner {
   async #compile(kind: StepKind, size: StepSize): Promise<CompiledStep> {
     const { pipelines, arena, profile } = this.#device;
     const recorded = recordStep(kind, size, this.#weights, this.#parts, profile);
-    const plan = await this.#settled(Plan.compile(recorded.recorder, pipelines, arena));
+    const plan = await this.#settled(Plan.compile(recorded.recorder, pipelines, this.#options.scratch ?? arena));
     return { ...recorded, plan };
   }
 

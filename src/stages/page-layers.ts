@@ -2,7 +2,7 @@ import { scoreTokens } from "../engine/runner.ts";
 import { InvalidRequestError, OutOfMemoryError } from "../errors.ts";
 import type { DeviceProfile } from "../gpu/profile.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
-import { parseBudget } from "../runner/expert-budget.ts";
+import { parseBudget, slotsWithin } from "../runner/expert-budget.ts";
 import { memoryPlan, type RunnerOptions, runnerLimits } from "../runner/memory-plan.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { stageConfig, stageWeights } from "./stage-weights.ts";
@@ -33,6 +33,23 @@ export function pageStages(
   // To draw, one row of each sequence is enough, but all are wanted where logits are.
   const drawn = Math.max(scoreTokens(limits), limits.maxPrefillSequences);
   return [stage(0, here, limits.maxBatchTokens), stage(all, all, drawn)];
+}
+
+/**
+ * How many experts of each of its layers a page holds, where it says how many layers these are; undefined if all have room.
+ *
+ * @throws OutOfMemoryError, InvalidRequestError
+ */
+export function expertsWithin(
+  memory: string | number | undefined,
+  [first, last]: ReturnType<typeof pageStages>,
+  profile: DeviceProfile,
+): number | undefined {
+  if (memory === undefined) return undefined;
+  const budget = parseBudget(memory);
+  if ("share" in budget) return slotsWithin(memory, first.sources, profile, first.options);
+  const left = budget.bytes - memoryPlan(last.sources, profile, last.options).total;
+  return slotsWithin(Math.max(1, left), first.sources, profile, first.options);
 }
 
 /**

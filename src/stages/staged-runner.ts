@@ -1,4 +1,4 @@
-import type { CompanionStats, MemoryPlan } from "../api/types.ts";
+import type { CompanionStats, MemoryPlan, PagingStats } from "../api/types.ts";
 import {
   type DecodeRow,
   type ResolvedSampling,
@@ -18,6 +18,8 @@ export interface StageChain {
   readonly memory: MemoryPlan;
   /** What those stages have carried that are a companion's. */
   readonly companion?: CompanionStats;
+  /** Of the stage whose experts come and go. */
+  readonly paging?: PagingStats;
   send(message: StageMessage): void;
   close(): void;
 }
@@ -54,6 +56,10 @@ export class StagedRunner implements Runner {
 
   get companion(): CompanionStats | undefined {
     return this.#chain.companion;
+  }
+
+  get paging(): PagingStats | undefined {
+    return this.#chain.paging;
   }
 
   get isLost(): boolean {

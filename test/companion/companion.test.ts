@@ -103,6 +103,31 @@ describe("layers", () => {
   });
 });
 
+describe("layers some of whose experts are here", () => {
+  it.each([
+    ["25%", 3],
+    [33e6, 6],
+  ])("give its tokens with %s for %i of them", async (memory, layers) => {
+    const llm = await lean("layers", { memory, maxSequences: 2, cacheTokens: 512 }, { layers });
+    expect(llm.info.companion!.layers).toEqual({ here: layers, there: 8 - layers });
+    if (typeof memory === "number") expect(llm.info.memory.total).toBeLessThanOrEqual(memory);
+    for (const params of [GREEDY, SEEDED]) expect(await eventsOf(llm, params)).toEqual(await eventsOf(host, params));
+    const replies = await Promise.all([eventsOf(llm, GREEDY), eventsOf(llm, SEEDED)]);
+    expect(replies).toEqual([await eventsOf(host, GREEDY), await eventsOf(host, SEEDED)]);
+    const { paging } = await llm.stats();
+    expect(paging!.layers).toHaveLength(layers);
+    expect(paging!.slots).toBeLessThan(24);
+    for (const { misses } of paging!.layers) expect(misses).toBeGreaterThan(4);
+    await llm.dispose();
+    expect(platform.openSources).toBe(0);
+  });
+
+  it("have to be some, and not all", async () => {
+    await expect(lean("layers", {}, { layers: 8 })).rejects.toThrow("of 8 layers, 7 can run here at most");
+    await expect(lean("requests", {}, { layers: 2 })).rejects.toThrow("companion.layers");
+  });
+});
+
 it.each([
   ["experts", "sum", ["id", "kind", "layer", "rows"]],
   ["layers", "step", ["answered", "copies", "id", "kind", "sequences", "state", "turn", "work"]],
