@@ -5,19 +5,17 @@ import { test } from "vitest";
 import { allBlocks } from "../../src/engine/runner.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../src/models/qwen3-next/config.ts";
-import { packItems } from "../../src/models/qwen3-next/pack-items.ts";
 import { convertWeights, type ModelWeights } from "../../src/models/qwen3-next/weights.ts";
 import { ExpertReader } from "../../src/paging/expert-reader.ts";
 import { FolderSource } from "../../src/platform/node/folder-source.ts";
-import { PackFolder } from "../../src/platform/node/pack-folder.ts";
 import type { ModelRunner } from "../../src/runner/model-runner.ts";
 import { sparseLayers } from "../../src/runner/paged-experts.ts";
 import type { WeightSource } from "../../src/weights/format.ts";
 import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
-import { writePack } from "../../src/weights/packed/write-pack.ts";
 import { loadGpuSources } from "../support/gpu-model.ts";
 import { GREEDY } from "../support/greedy.ts";
 import { ObservedPlatform } from "../support/observed-platform.ts";
+import { packToDisk } from "../support/pack-model.ts";
 
 /** Tokens of a reply, timed in blocks; what is measured of one is the fastest of all repetitions. */
 const BLOCKS = 8;
@@ -37,7 +35,7 @@ const SPEEDS = (process.env.SLUICE_BENCH_SPEEDS?.split(",").map(Number) ?? [20, 
  */
 test("replies at 25 % beside resident time + bytes / bandwidth", { timeout: 600_000 }, async () => {
   const folder = await mkdtemp(join(tmpdir(), "sluice-paging-"));
-  await pack("demo/public/models/sprout", folder);
+  await packToDisk("demo/public/models/sprout", folder);
   const checkpoint = await openCheckpoint(await FolderSource.open(folder));
   const config = parseConfig(checkpoint.config);
   const options = { dtype: "f16", maxContext: 256, maxBatchTokens: 64 } as const;
@@ -118,15 +116,6 @@ async function roundTrip({ devices }: ObservedPlatform): Promise<number> {
   source.destroy();
   target.destroy();
   return times.sort((a, b) => a - b)[20];
-}
-
-async function pack(from: string, to: string): Promise<void> {
-  const checkpoint = await openCheckpoint(await FolderSource.open(from));
-  const folder = await PackFolder.create(to);
-  const items = packItems(bindWeights(parseConfig(checkpoint.config), checkpoint), { quantization: "auto" });
-  await writePack(folder, checkpoint, items);
-  await folder.close();
-  await checkpoint.close();
 }
 
 function throttled(sources: ModelWeights<WeightSource>, bytesPerSecond: number): ModelWeights<WeightSource> {

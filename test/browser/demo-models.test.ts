@@ -2,15 +2,10 @@ import type { ChildProcess } from "node:child_process";
 import { mkdir } from "node:fs/promises";
 import type { Browser, BrowserContext, Page, Route } from "playwright";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
-import { parseConfig } from "../../src/models/qwen3-next/config.ts";
-import { packItems } from "../../src/models/qwen3-next/pack-items.ts";
-import { FolderSource } from "../../src/platform/node/folder-source.ts";
-import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
-import { writePack } from "../../src/weights/packed/write-pack.ts";
 import { launchBrowser } from "../support/browser.ts";
 import { seriousProblems, serveDemo } from "../support/demo-page.ts";
-import { MemoryPack } from "../support/memory-pack.ts";
+import type { MemoryPack } from "../support/memory-pack.ts";
+import { packModel } from "../support/pack-model.ts";
 import { fixtureFolder } from "../support/reference-model.ts";
 
 /*
@@ -33,7 +28,11 @@ let answer: (route: Route, name: string) => Promise<void>;
 beforeAll(async () => {
   await mkdir("test/output", { recursive: true });
   let address: string;
-  [{ server, address }, browser, pack] = await Promise.all([serveDemo(), launchBrowser(), packTiny()]);
+  [{ server, address }, browser, { target: pack }] = await Promise.all([
+    serveDemo(),
+    launchBrowser(),
+    packModel(fixtureFolder("qwen3-next-tiny"), { quantization: "q4" }),
+  ]);
   context = await browser.newContext({ viewport: { width: 1280, height: 800 }, colorScheme: "light" });
   answer = serve;
   await context.route(`${ORIGIN}/**`, (route) => {
@@ -209,15 +208,6 @@ async function drop(files: readonly (readonly [string, Uint8Array])[]): Promise<
     }
     dispatchEvent(new DragEvent("drop", { dataTransfer }));
   }, sent);
-}
-
-async function packTiny(): Promise<MemoryPack> {
-  const checkpoint = await openCheckpoint(await FolderSource.open(fixtureFolder("qwen3-next-tiny")));
-  const pack = new MemoryPack();
-  const sources = bindWeights(parseConfig(checkpoint.config), checkpoint);
-  await writePack(pack, checkpoint, packItems(sources, { quantization: "q4" }));
-  await checkpoint.close();
-  return pack;
 }
 
 const CORS = {

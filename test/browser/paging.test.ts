@@ -5,19 +5,16 @@ import { setTimeout } from "node:timers/promises";
 import type { Browser, BrowserContext, Page } from "playwright";
 import type { ViteDevServer } from "vite";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
-import { parseConfig } from "../../src/models/qwen3-next/config.ts";
 import { packItems } from "../../src/models/qwen3-next/pack-items.ts";
 import { syntheticModel } from "../../src/models/qwen3-next/synthetic.ts";
 import { convertWeights } from "../../src/models/qwen3-next/weights.ts";
-import { FolderSource } from "../../src/platform/node/folder-source.ts";
 import { madeUpSource } from "../../src/weights/made-up.ts";
-import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
 import { writePack } from "../../src/weights/packed/write-pack.ts";
 import { deviceFormat } from "../../src/weights/plan-format.ts";
 import { launchBrowser, launchWithProfile } from "../support/browser.ts";
 import { type FileServer, serveFiles } from "../support/file-server.ts";
 import { MemoryPack } from "../support/memory-pack.ts";
+import { packModel } from "../support/pack-model.ts";
 import type { PagingTests, Replies } from "../support/paging-page.ts";
 import { serveStorePage } from "../support/store-page-server.ts";
 
@@ -59,12 +56,8 @@ describe("Sprout in a page, with a quarter of its experts on the device", () => 
   let expected: Replies;
 
   beforeAll(async () => {
-    const checkpoint = await openCheckpoint(await FolderSource.open("demo/public/models/sprout"));
-    const pack = new MemoryPack();
-    const sources = bindWeights(parseConfig(checkpoint.config), checkpoint);
-    await writePack(pack, checkpoint, packItems(sources, { quantization: "auto" }));
-    await checkpoint.close();
-    url = serve("sprout", pack);
+    const { target } = await packModel("demo/public/models/sprout");
+    url = serve("sprout", target);
     profile = await mkdtemp(join(tmpdir(), "sluice-profile-"));
     context = await launchWithProfile(profile);
     expected = await replies({ store: "none" });

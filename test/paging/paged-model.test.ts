@@ -4,17 +4,11 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Engine } from "../../src/engine/engine.ts";
 import type { ResolvedSampling } from "../../src/engine/runner.ts";
-import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
-import { parseConfig } from "../../src/models/qwen3-next/config.ts";
-import { packItems } from "../../src/models/qwen3-next/pack-items.ts";
 import { SHAPES } from "../../src/models/qwen3-next/shapes.ts";
-import { FolderSource } from "../../src/platform/node/folder-source.ts";
-import { PackFolder } from "../../src/platform/node/pack-folder.ts";
 import type { ModelRunner } from "../../src/runner/model-runner.ts";
-import { openCheckpoint } from "../../src/weights/open-checkpoint.ts";
-import { writePack } from "../../src/weights/packed/write-pack.ts";
 import { type GpuModelOptions, loadGpuSources, openGpuModel } from "../support/gpu-model.ts";
 import { GREEDY as LIKELIEST } from "../support/greedy.ts";
+import { packToDisk } from "../support/pack-model.ts";
 import { madeUpModel } from "./made-up-model.ts";
 
 /** The whole of what is promised takes minutes: 256 + 256 tokens after a prompt of 2,000. */
@@ -60,12 +54,7 @@ let packed: string;
 
 beforeAll(async () => {
   packed = await mkdtemp(join(tmpdir(), "sluice-packed-"));
-  const checkpoint = await openCheckpoint(await FolderSource.open("demo/public/models/sprout"));
-  const sources = bindWeights(parseConfig(checkpoint.config), checkpoint);
-  const folder = await PackFolder.create(packed);
-  await writePack(folder, checkpoint, packItems(sources, { quantization: "auto" }));
-  await folder.close();
-  await checkpoint.close();
+  await packToDisk("demo/public/models/sprout", packed);
 });
 
 afterAll(() => rm(packed, { recursive: true }));

@@ -3,7 +3,6 @@ import type { Quantization } from "../../../src/api/types.ts";
 import { CheckpointError, InvalidRequestError } from "../../../src/errors.ts";
 import { bindWeights } from "../../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../../src/models/qwen3-next/config.ts";
-import { packItems } from "../../../src/models/qwen3-next/pack-items.ts";
 import { weightLeaves } from "../../../src/models/qwen3-next/weights.ts";
 import { FolderSource } from "../../../src/platform/node/folder-source.ts";
 import type { Checkpoint } from "../../../src/weights/checkpoint.ts";
@@ -12,10 +11,10 @@ import type { WeightSource } from "../../../src/weights/format.ts";
 import { httpSource } from "../../../src/weights/http-source.ts";
 import { openCheckpoint } from "../../../src/weights/open-checkpoint.ts";
 import { listRecords, MANIFEST, type PackManifest } from "../../../src/weights/packed/manifest.ts";
-import { type WritePackOptions, writePack } from "../../../src/weights/packed/write-pack.ts";
 import { deviceFormat } from "../../../src/weights/plan-format.ts";
 import { serveFiles } from "../../support/file-server.ts";
 import { MemoryPack } from "../../support/memory-pack.ts";
+import { type PackFormats, packModel } from "../../support/pack-model.ts";
 import {
   fixtureFolder,
   inOrder,
@@ -27,21 +26,6 @@ import {
 const SPROUT = new URL("../../../demo/public/models/sprout", import.meta.url).pathname;
 const open = async (folder: string) => openCheckpoint(await FolderSource.open(folder));
 const bind = (checkpoint: Checkpoint) => bindWeights(parseConfig(checkpoint.config), checkpoint);
-
-interface Formats {
-  readonly quantization: Quantization;
-  readonly experts?: Quantization;
-}
-
-async function pack(folder: string, formats: Formats, options: WritePackOptions = {}, target = new MemoryPack()) {
-  const checkpoint = await open(folder);
-  try {
-    const manifest = await writePack(target, checkpoint, packItems(bind(checkpoint), formats), options);
-    return { target, manifest };
-  } finally {
-    await checkpoint.close();
-  }
-}
 
 /** All rows of a source as `quantization` puts them on a device. */
 async function loaded(source: WeightSource, quantization: Quantization) {
@@ -56,13 +40,13 @@ async function loaded(source: WeightSource, quantization: Quantization) {
 const same = (a?: Uint8Array, b?: Uint8Array) => Buffer.compare(a ?? Buffer.of(), b ?? Buffer.of()) === 0;
 
 describe("a packed store", () => {
-  it.each<[string, Formats, number]>([
+  it.each<[string, PackFormats, number]>([
     [fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" }, 500_000],
     [fixtureFolder("qwen3-next-tiny"), { quantization: "q8", experts: "q4" }, 500_000],
     [fixtureFolder("qwen3.5-dense-tiny"), { quantization: "f16" }, 800_000],
     [SPROUT, { quantization: "auto" }, 8e6],
   ])("holds what a device would get of %s as %o, bit by bit", async (folder, formats, shardBytes) => {
-    const { target, manifest } = await pack(folder, formats, { shardBytes });
+    const { target, manifest } = await packModel(folder, formats, { shardBytes });
     expect(manifest.shards.length).toBeGreaterThan(1);
     const original = await open(folder);
     const packed = await openCheckpoint(target);
@@ -85,7 +69,7 @@ describe("a packed store", () => {
 
   it("gives the logits of the checkpoint quantised while loading", async () => {
     const folder = fixtureFolder("qwen3.5-moe-tiny");
-    const { target } = await pack(folder, { quantization: "q4" });
+    const { target } = await packModel(folder, { quantization: "q4" });
     const session = new ReferenceSession(await loadReferenceModel(await openCheckpoint(target)));
     const packed = session.run([inOrder([3, 5, 7, 11])]).data;
     const runner = await openReferenceRunner(folder, { quantization: "q4" });
@@ -94,7 +78,7 @@ describe("a packed store", () => {
   });
 
   it("has no head where it is the embedding", async () => {
-    const { target, manifest } = await pack(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" });
+    const { target, manifest } = await packModel(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" });
     const { head, ...tensors } = manifest.tensors;
     expect(head).toBeDefined();
     target.files.set(MANIFEST, new TextEncoder().encode(JSON.stringify({ ...manifest, tensors })));
@@ -103,7 +87,7 @@ describe("a packed store", () => {
   });
 
   it("is served by any file server that answers ranges", async () => {
-    const { target } = await pack(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" });
+    const { target } = await packModel(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" });
     const server = await serveFiles(Object.fromEntries(target.files));
     try {
       const served = weightLeaves(bind(await openCheckpoint(httpSource(server.url))));
@@ -117,7 +101,7 @@ describe("a packed store", () => {
   });
 
   it("gives any rows of a matrix in several parts", async () => {
-    const { target } = await pack(SPROUT, { quantization: "f16" });
+    const { target } = await packModel(SPROUT, { quantization: "f16" });
     const source = bind(await openCheckpoint(target)).embedding;
     expect(source.partRows).toBeLessThan(source.rows);
     const step = source.partRows!;
@@ -135,7 +119,7 @@ describe("a packed store", () => {
   });
 
   it("reads an expert's two matrices at once, as the record that it lists", async () => {
-    const { target, manifest } = await pack(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" });
+    const { target, manifest } = await packModel(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" });
     const { layers } = bind(await openCheckpoint(target));
     const layer = layers.findIndex(({ feedForward }) => feedForward.kind === "moe");
     const { feedForward } = layers[layer];
@@ -150,7 +134,11 @@ describe("a packed store", () => {
   });
 
   it("lists records that cover all parts, in order, dense ones first", async () => {
-    const { manifest } = await pack(fixtureFolder("qwen3-next-tiny"), { quantization: "q4" }, { shardBytes: 500_000 });
+    const { manifest } = await packModel(
+      fixtureFolder("qwen3-next-tiny"),
+      { quantization: "q4" },
+      { shardBytes: 500_000 },
+    );
     const records = listRecords(manifest);
     const parts = Object.values(manifest.tensors).reduce((sum, tensor) => sum + tensor.parts.length, 0);
     expect(records.reduce((sum, record) => sum + record.parts.length, 0)).toBe(parts);
@@ -177,7 +165,7 @@ describe("packing that was interrupted", () => {
     target.onWrite = (name) => {
       if (name.startsWith("weights") && ++written > records) throw new Error("killed");
     };
-    await expect(pack(folder, formats, {}, target)).rejects.toThrow("killed");
+    await expect(packModel(folder, formats, {}, target)).rejects.toThrow("killed");
     target.onWrite = () => {};
     return target;
   }
@@ -189,11 +177,11 @@ describe("packing that was interrupted", () => {
   }
 
   it("is no model, goes on where it stopped, and ends in the same bytes", async () => {
-    const { target: whole } = await pack(folder, formats);
+    const { target: whole } = await packModel(folder, formats);
     const target = await interrupted(10);
     await expect(openCheckpoint(target)).rejects.toThrow(CheckpointError);
     const phases: string[] = [];
-    await pack(folder, formats, { onProgress: ({ phase }) => phases.push(phase) }, target);
+    await packModel(folder, formats, { onProgress: ({ phase }) => phases.push(phase) }, target);
     expect(phases.lastIndexOf("verify")).toBe(9);
     expect(phases.filter((phase) => phase === "pack").length).toBeGreaterThan(0);
     expectSameShards(target, whole);
@@ -201,28 +189,28 @@ describe("packing that was interrupted", () => {
   });
 
   it("does again what is not as it was written, and what the journal only half says", async () => {
-    const { target: whole } = await pack(folder, formats);
+    const { target: whole } = await packModel(folder, formats);
     const target = await interrupted(10);
     const shard = target.files.get("weights-00000.bin")!;
     shard[shard.length >> 1] ^= 1;
     const journal = target.files.get("sluice.json.unfinished")!;
     target.files.set("sluice.json.unfinished", journal.slice(0, -7));
-    await pack(folder, formats, {}, target);
+    await packModel(folder, formats, {}, target);
     expectSameShards(target, whole);
   });
 
   it("refuses to go on with other formats, or into a finished store", async () => {
     const target = await interrupted(10);
-    await expect(pack(folder, { quantization: "q8" }, {}, target)).rejects.toThrow(/unfinished model of other/);
-    await pack(folder, formats, {}, target);
-    await expect(pack(folder, formats, {}, target)).rejects.toThrow(InvalidRequestError);
+    await expect(packModel(folder, { quantization: "q8" }, {}, target)).rejects.toThrow(/unfinished model of other/);
+    await packModel(folder, formats, {}, target);
+    await expect(packModel(folder, formats, {}, target)).rejects.toThrow(InvalidRequestError);
   });
 });
 
 describe("a damaged store", () => {
   let whole: Promise<MemoryPack> | undefined;
   const packed = async () => {
-    whole ??= pack(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" }).then(({ target }) => target);
+    whole ??= packModel(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" }).then(({ target }) => target);
     return (await whole).copy();
   };
   const readAll = async (target: MemoryPack) => {
@@ -243,7 +231,7 @@ describe("a damaged store", () => {
   });
 
   it("with a flipped byte in its tokenizer says so", async () => {
-    const { target } = await pack(SPROUT, { quantization: "auto" });
+    const { target } = await packModel(SPROUT, { quantization: "auto" });
     target.files.get("tokenizer.json")![100] ^= 1;
     await expect(openCheckpoint(target)).rejects.toThrow(/tokenizer\.json.*damaged/);
   });
