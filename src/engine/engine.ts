@@ -99,7 +99,6 @@ interface Step {
   readonly parts: readonly Part[];
   readonly rows: number;
   readonly results: Promise<readonly Result[]>;
-  readonly submittedMs: number;
   /** How often the states had been lost. */
   readonly losses: number;
 }
@@ -118,6 +117,7 @@ export class Engine {
   #batch: readonly Part[] | undefined;
   #isRunning = false;
   #arrivals = 0;
+  /** When the last step was done, or this one could begin. */
   #settledMs = 0;
   #losses = 0;
   /** Set while nothing can be done before a mask is there, or someone comes or leaves. */
@@ -206,13 +206,16 @@ export class Engine {
     this.#isRunning = true;
     // Requests of the same moment share their first step.
     await undefined;
+    this.#settledMs = performance.now();
     try {
       for (;;) {
         while (this.#inFlight.length < STEPS_IN_FLIGHT && this.#submitNext()) {}
         const step = this.#inFlight[0];
         if (step) await this.#settle(step);
-        else if (this.#scheduler.running.some(({ isMaskPending }) => isMaskPending)) await this.#change();
-        else break;
+        else if (this.#scheduler.running.some(({ isMaskPending }) => isMaskPending)) {
+          await this.#change();
+          this.#settledMs = performance.now();
+        } else break;
       }
       const { running, waiting } = this.#scheduler;
       invariant(running.length + waiting.length === 0, `nobody runs ${running.length + waiting.length} requests`);
@@ -363,11 +366,11 @@ export class Engine {
     // Failures are met where the step is awaited, which may be later.
     results.catch(() => {});
     this.#counts[kind]++;
-    this.#inFlight.push({ kind, parts, rows, results, submittedMs: performance.now(), losses: this.#losses });
+    this.#inFlight.push({ kind, parts, rows, results, losses: this.#losses });
   }
 
   /** Waits for the oldest step and hands its results to whose they are. */
-  async #settle({ kind, parts, rows, results, submittedMs, losses }: Step): Promise<void> {
+  async #settle({ kind, parts, rows, results, losses }: Step): Promise<void> {
     let answers: readonly Result[];
     try {
       answers = await results;
@@ -387,7 +390,7 @@ export class Engine {
     }
     this.#inFlight.shift();
     const now = performance.now();
-    this.#pace[kind === "prefill" ? "prefilled" : "decoded"](rows, now - Math.max(submittedMs, this.#settledMs));
+    this.#pace[kind === "prefill" ? "prefilled" : "decoded"](rows, now - this.#settledMs);
     this.#settledMs = now;
     parts.forEach(({ sequence, epoch, last }, i) => {
       if (sequence.epoch !== epoch) return;

@@ -10,18 +10,25 @@ const TOLERANCE = 1.25;
 /** What one measurement counts against those before it. */
 const WEIGHT = 0.3;
 
+/** Time of prompts for that of decode steps: less than as much, so that what goes unnoticed does not double it. */
+const SHARE = 0.8;
+
 /**
- * Shares a device between prompts and replies: while replies are being drawn, prompts get as much time as decode steps
- * do, in chunks that take no longer than one such step where that can be. So a prompt, however long, at most doubles the
- * time between two tokens. Step times are measured, never assumed.
+ * Shares a device between prompts and replies: while replies are being drawn, prompts get SHARE of the time that decode
+ * steps do, in chunks that take no longer than one such step where that can be. So a prompt, however long, at most doubles
+ * the time between two tokens. Times are measured, never assumed, each from the end of the step before. A decode step after
+ * a prefill may take longer than it would alone (it was not submitted ahead, its weights have left a cache), and prompts
+ * pay for that.
  */
 export class Pace {
   readonly #maxChunk: number;
   /** Milliseconds of a step, by its rows rounded up to a power of two. */
   readonly #decodeMs = new Map<number, number>();
   readonly #prefillMs = new Map<number, number>();
-  /** What prompts have had more than replies. */
+  /** What prompts have had more than is theirs; less, where it is negative. */
   #debtMs = 0;
+  /** The step before was a prefill. */
+  #isDisturbed = false;
 
   constructor(maxChunk: number) {
     this.#maxChunk = maxChunk;
@@ -48,12 +55,18 @@ export class Pace {
 
   prefilled(rows: number, ms: number): void {
     this.#debtMs += ms;
+    this.#isDisturbed = true;
     learn(this.#prefillMs, bucket(rows), ms);
   }
 
   decoded(rows: number, ms: number): void {
-    this.#debtMs = Math.max(0, this.#debtMs - ms);
-    learn(this.#decodeMs, bucket(rows), ms);
+    const alone = this.#decodeMs.get(bucket(rows));
+    if (alone === undefined || !this.#isDisturbed) learn(this.#decodeMs, bucket(rows), ms);
+    else this.#debtMs += Math.max(0, ms - alone);
+    this.#isDisturbed = false;
+    const dueMs = SHARE * Math.min(ms, alone ?? ms);
+    // What is left of one step counts for the next prefill, no more.
+    this.#debtMs = Math.max(-dueMs, this.#debtMs - dueMs);
   }
 
   #sizes(): number[] {

@@ -7,6 +7,8 @@ import { GREEDY } from "../support/greedy.ts";
 interface Times {
   readonly prefill: (rows: number) => number;
   readonly decode: number;
+  /** Of a decode step after a prefill. */
+  readonly next?: number;
 }
 
 /** SLUICE_SOAK=1 reads all of 100,000 tokens. */
@@ -19,12 +21,17 @@ it.each<[string, Times]>([
   ["a GPU, whose small steps cost as much as larger ones", { prefill: (n) => 12 + 0.1 * n, decode: 25 }],
   ["a device quick to read", { prefill: (n) => 2 + 0.05 * n, decode: 10 }],
   ["a CPU, whose rows cost the same each", { prefill: (n) => 1 + n, decode: 100 }],
+  ["a CPU whose caches a prompt takes over", { prefill: (n) => 1 + n, decode: 50, next: 70 }],
 ])("a long prompt at most doubles the time between others' tokens on %s", async (_, times) => {
   const streams = 8;
+  let isAfterPrefill = false;
   const runner = new FakeRunner({
     ...{ maxContext: LONG + 16, maxBatchTokens: 512, maxSequences: streams + 1, blocks: LONG / 4 + 8 * 2000 },
-    delay: (kind, rows) =>
-      new Promise((resolve) => setTimeout(resolve, kind === "decode" ? times.decode : times.prefill(rows))),
+    delay: (kind, rows) => {
+      const decode = isAfterPrefill ? (times.next ?? times.decode) : times.decode;
+      isAfterPrefill = kind === "prefill";
+      return new Promise((resolve) => setTimeout(resolve, isAfterPrefill ? times.prefill(rows) : decode));
+    },
   });
   const engine = new Engine(runner);
   const controller = new AbortController();
@@ -53,7 +60,18 @@ it.each<[string, Times]>([
   const quiet = drawn.flatMap((moments) => gaps(moments, moments[20], begun));
   const beside = drawn.flatMap((moments) => gaps(moments, begun, firstTokenMs!));
   expect(mean(quiet)).toBeCloseTo(times.decode);
-  expect(mean(beside) / mean(quiet)).toBeLessThan(2);
+  console.log(
+    _,
+    mean(quiet),
+    mean(beside),
+    Math.max(...beside),
+    beside.length,
+    runner.log
+      .slice(-40)
+      .map((l) => l.kind[0] + l.rows)
+      .join(" "),
+  );
+  expect(mean(beside) / mean(quiet)).toBeLessThan(1.9);
   // No more than one step of the prompt comes between two tokens, and it takes no longer than a few.
   expect(Math.max(...beside) / mean(quiet)).toBeLessThan(3);
   expect(beside.length).toBeGreaterThan(streams * 50);
