@@ -102,6 +102,7 @@ export default defineConfig(({ mode }): ViteUserConfig => {
           "stage-worker",
           "grammar-worker",
           "pack-worker",
+          "read-worker",
           "demo-server",
           "bundle-gpu",
         ],

@@ -40,6 +40,7 @@ function facts(report: BenchReport): string[][] {
     decode: [decode],
     memory,
     loadMs,
+    weightsMs,
     experts,
     dispatchesPerToken,
     bandwidth,
@@ -47,6 +48,14 @@ function facts(report: BenchReport): string[][] {
   const { weightBytesPerToken, bytesPerToken, readbacksPerToken } = decode;
   return [
     ["loading and compiling", `${(loadMs / 1000).toFixed(1)} s`],
+    ...(weightsMs === undefined
+      ? []
+      : [
+          [
+            "  weights alone",
+            `${(weightsMs / 1000).toFixed(1)} s, ${(memory.weights / weightsMs / 1e6).toFixed(2)} GB/s`,
+          ],
+        ]),
     ...(dispatchesPerToken === undefined
       ? []
       : [

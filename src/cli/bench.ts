@@ -79,7 +79,7 @@ export type BenchReport = Awaited<ReturnType<typeof measure>>;
 
 async function measure(
   { checkpoint, config, sources, isSynthetic }: OpenedModel,
-  { runner, device }: OpenedRunner,
+  { runner, device, weightsMs }: OpenedRunner,
   loadMs: number,
   { prompt, depth, tokens, repeats, quantization, profile, batch = [] }: BenchOptions,
 ) {
@@ -138,6 +138,7 @@ async function measure(
     device: device ? describe(device) : { name: "CPU reference", dtype: "f32" },
     settings: { prompt, depth, tokens, repeats },
     loadMs,
+    weightsMs,
     prefill,
     decode,
     batches,

@@ -75,8 +75,8 @@ export interface OpenRunnerOptions {
 }
 
 export type OpenedRunner =
-  | { readonly runner: ModelRunner; readonly device: Device }
-  | { readonly runner: ReferenceRunner; readonly device?: undefined };
+  | { readonly runner: ModelRunner; readonly device: Device; readonly weightsMs: number }
+  | { readonly runner: ReferenceRunner; readonly device?: undefined; readonly weightsMs?: undefined };
 
 /** Calls `use` with a model's runner, and the device that it is on (none for the reference), and frees them. */
 export async function withRunner<T>(
@@ -114,15 +114,18 @@ async function openRunner(
   const device = await Device.open({ ...(await openGpu({ adapter, fast })), withoutF16: dtype === "f32", precise });
   try {
     const standard = onDevice(options, device.profile, { dtype, maxBatchTokens: batchTokens });
-    return {
-      runner: await ModelRunner.load(sources, {
-        ...standard,
-        expertSlots: slotsWithin(memory, sources, device.profile, standard),
-        device,
-        ...(isSynthetic && { loadWeight: synthesizeWeight }),
-      }),
+    const start = performance.now();
+    let weightsMs = 0;
+    const runner = await ModelRunner.load(sources, {
+      ...standard,
+      expertSlots: slotsWithin(memory, sources, device.profile, standard),
       device,
-    };
+      ...(isSynthetic && { loadWeight: synthesizeWeight }),
+      onCompile: () => {
+        weightsMs = performance.now() - start;
+      },
+    });
+    return { runner, device, weightsMs };
   } catch (error) {
     device.dispose();
     throw error;

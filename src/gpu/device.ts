@@ -3,6 +3,7 @@ import { compilesMatrices } from "./matrix-trial.ts";
 import { PipelineCache } from "./pipelines.ts";
 import { type DeviceProfile, isSoftware, MATRICES, profileOf } from "./profile.ts";
 import { ScratchArena } from "./scratch.ts";
+import { Uploads } from "./uploads.ts";
 
 export interface DeviceRequest {
   readonly gpu: GPU;
@@ -18,11 +19,12 @@ export interface DeviceRequest {
 /** What makes buffers, and writes them. */
 export type Allocator = Pick<Device, "buffer" | "queue">;
 
-/** A GPU device and what belongs to it as a whole: pipelines, scratch memory, its loss. */
+/** A GPU device and what belongs to it as a whole: pipelines, scratch memory, uploads, its loss. */
 export class Device {
   readonly profile: DeviceProfile;
   readonly pipelines: PipelineCache;
   readonly arena: ScratchArena;
+  readonly uploads: Uploads;
   /** Set once the device is gone; everything after fails with it. */
   lost: DeviceLostError | undefined;
   /** An error of our own use of the device; after it results cannot be trusted. */
@@ -39,6 +41,7 @@ export class Device {
     this.profile = profile;
     this.pipelines = new PipelineCache(gpu);
     this.arena = new ScratchArena(gpu);
+    this.uploads = new Uploads(gpu);
     gpu.lost.then(({ reason, message }) => {
       this.lost = new DeviceLostError(message || reason);
     });
@@ -132,6 +135,7 @@ export class Device {
 
   dispose(): void {
     this.arena.dispose();
+    this.uploads.dispose();
     for (const buffer of this.#allocated) buffer.destroy();
     this.#allocated.clear();
     this.gpu.destroy();

@@ -1,12 +1,12 @@
 import type { Quantization } from "../api/types.ts";
 import type { Device } from "../gpu/device.ts";
 import type { GpuBuffer, GpuWeight } from "../gpu/resources.ts";
+import { StagingRing, type Upload } from "../gpu/staging-ring.ts";
 import { type GpuExperts, REPORT_HEADER, reportWords } from "../ops/gpu/moe.ts";
 import type { ExpertWeights } from "../ops/ops.ts";
 import { dataBytes, scaleBytes, type WeightSource } from "../weights/format.ts";
 import { planWeight, weightBuffers, weightBytes } from "../weights/load.ts";
 import type { ExpertMatrix, ExpertRows } from "./expert-reader.ts";
-import { StagingRing, type Upload } from "./staging-ring.ts";
 
 export interface ArenaOptions {
   readonly layers: readonly ExpertWeights<WeightSource>[];

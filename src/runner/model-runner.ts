@@ -41,6 +41,8 @@ import { Sampler } from "./sampler.ts";
 import { StateCopies } from "./state-copies.ts";
 import { StepsAhead } from "./steps-ahead.ts";
 
+const WEIGHTS_AT_ONCE = 4;
+
 export interface LoadRunnerOptions extends RunnerOptions {
   readonly device: Device;
   readonly quantization: Quantization;
@@ -165,11 +167,13 @@ export class ModelRunner implements Runner {
       planned &&
       (await device.allocating("the experts", planned.slotBytes, () => expertArena(sources, options, device)));
     const paged = arena ? pagedSources(sources) : new Set();
-    const weights = await mapWeights(sources, async (source) =>
+    const load = async (source: WeightSource) =>
       paged.has(source)
         ? plan(source)
-        : (options.loadWeight ?? loadWeight)(source, { device, quantization, signal, onBytes: count }),
-    );
+        : (options.loadWeight ?? loadWeight)(source, { device, quantization, signal, onBytes: count });
+    // Several at once, so that reading goes on where one comes to its end.
+    const weights = await mapWeights(sources, load, options.loadWeight ? 1 : WEIGHTS_AT_ONCE);
+    device.uploads.dispose();
     const runner = new ModelRunner(options, {
       weights: withArena(weights, arena),
       parts,

@@ -16,10 +16,25 @@ export interface FileSource {
   version?(name: string, signal?: AbortSignal): Promise<string | undefined>;
   /** Says how a file is divided, before it is read: a source that keeps copies keeps it so, and checks what it gets. */
   divide?(name: string, layout: FileLayout): void;
+  /** Reads ranges of a file and hashes each, on other threads, which is best done some megabytes at a time. Fails as `read` does. */
+  readHashed?(name: string, ranges: readonly ByteRange[], signal?: AbortSignal): Promise<HashedBytes>;
   /** Takes back what `read` gave, for later reads to write to. */
   recycle?(bytes: Uint8Array<ArrayBuffer>): void;
   /** Lets go of what it holds open; reads under way may fail. */
   close?(): Promise<void>;
+}
+
+/** The bytes [from, to). */
+export interface ByteRange {
+  readonly from: number;
+  readonly to: number;
+}
+
+/** What was read together, in the order asked for, with SHA-256 in hexadecimal. */
+export interface HashedBytes {
+  readonly parts: readonly { readonly bytes: Uint8Array; readonly sha256: string }[];
+  /** Takes all of it back, for later reads to write to. */
+  readonly release: () => void;
 }
 
 /** A file in records that are read as one, as its manifest says. */
@@ -47,6 +62,8 @@ export interface CheckpointTensor {
   readonly sizeBytes: number;
   /** Rows that are stored together: reads of whole multiples, from a multiple on, cost least. */
   readonly partRows?: number;
+  /** Bytes that are best asked for in one turn; as few as one likes where it does not say. */
+  readonly turnBytes?: number;
   /** Rows [from, to), data and scales aligned to 4 bytes, where all dimensions but the last are rows (a 3-D tensor [E, 2I, H] has E · 2I rows). */
   read(from: number, to: number, signal?: AbortSignal): Promise<WeightRows>;
 }

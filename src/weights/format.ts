@@ -58,6 +58,8 @@ export interface WeightSource {
   readonly role: WeightRole;
   /** Rows that are stored together: reads of whole multiples, from a multiple on, cost least. */
   readonly partRows?: number;
+  /** Bytes that are best asked for in one turn; as few as one likes where it does not say. */
+  readonly turnBytes?: number;
   /** The rows [from, to). */
   read(from: number, to: number, signal?: AbortSignal): Promise<WeightRows>;
 }

@@ -1,8 +1,10 @@
 import type { Quantization } from "../api/types.ts";
 import type { Device } from "../gpu/device.ts";
 import type { GpuWeight } from "../gpu/resources.ts";
+import { TURNS } from "../gpu/uploads.ts";
 import { convertRows } from "./convert.ts";
-import { dataBytes, isQuantized, scaleBytes, type WeightFormat, type WeightSource } from "./format.ts";
+import { allSettled, eachAtOnce } from "./each-at-once.ts";
+import { dataBytes, isQuantized, scaleBytes, type WeightFormat, type WeightRows, type WeightSource } from "./format.ts";
 import { deviceFormat } from "./plan-format.ts";
 
 /** A weight without memory: enough to record and plan with. */
@@ -39,56 +41,45 @@ export async function loadWeight(source: WeightSource, step: LoadStep): Promise<
     const [data, scales] = weightBuffers(planned).map((plane) => device.buffer(plane.label, plane.sizeBytes));
     return { data, scales };
   });
-  const sliceRows = rowsOfSlice(source, format);
-  const slices = Array.from({ length: Math.ceil(rows / sliceRows) }, (_, i) => i * sliceRows);
-  await eachSlice(slices, async (from) => {
+  const load = async (slices: readonly number[], sliceRows: number) => {
     signal?.throwIfAborted();
-    const stored = await source.read(from, Math.min(from + sliceRows, rows), signal);
-    onBytes(stored.data.byteLength + (stored.scales?.byteLength ?? 0));
-    const slice = convertRows(stored, format, label);
-    upload(device.queue, data, dataBytes(format, from * columns), slice.data);
-    if (scales) upload(device.queue, scales, scaleBytes(format, from * columns), slice.scales!);
-  });
+    // Asked for at once, so that they can be read at once.
+    const stored = await allSettled(slices.map((from) => source.read(from, Math.min(from + sliceRows, rows), signal)));
+    const slice = stored.map((part) => convertRows(part, format, label));
+    const at = (bytes: typeof dataBytes) => (i: number) => bytes(format, slices[i] * columns);
+    const plane = (target: GPUBuffer, of: (part: WeightRows) => Uint8Array, offset: (i: number) => number) =>
+      slice.map((part, i) => ({ target, bytes: of(part), offset: offset(i) }));
+    await device.uploads.put([
+      ...plane(data, (part) => part.data, at(dataBytes)),
+      ...(scales ? plane(scales, (part) => part.scales!, at(scaleBytes)) : []),
+    ]);
+    for (const { data, scales, release } of stored) {
+      onBytes(data.byteLength + (scales?.byteLength ?? 0));
+      release?.();
+    }
+  };
+  const { sliceRows, turns } = slicesOf(source, format);
+  await eachAtOnce(turns, TURNS, (slices) => device.uploads.turn(() => load(slices, sliceRows)));
   return { ...planned, data, scales };
 }
 
 /** Elements of one slice: a few megabytes, so that neither host memory nor the queue's staging grows with the model. */
 const SLICE_ELEMENTS = 2 ** 20;
-/** Reading and checking hashes keep as many cores busy as there are slices under way. */
-const SLICES_AT_ONCE = 12;
 
-/** Slices start at whole words of both planes: at parts of the source where those do, else at multiples of 8. */
-function rowsOfSlice({ columns, partRows }: WeightSource, format: WeightFormat): number {
+/**
+ * The first rows of slices, by turns of those that are read at once. Slices start at whole words of both planes: at parts
+ * of the source where those do, else at multiples of 8.
+ */
+function slicesOf({ rows, columns, partRows, turnBytes = 0 }: WeightSource, format: WeightFormat) {
+  const bytes = (rows: number) => dataBytes(format, rows * columns) + scaleBytes(format, rows * columns);
   const isWhole =
     partRows && dataBytes(format, partRows * columns) % 4 === 0 && scaleBytes(format, partRows * columns) % 4 === 0;
   const step = isWhole ? partRows : 8;
-  return Math.max(step, Math.floor(SLICE_ELEMENTS / columns / step) * step);
-}
-
-/** Calls `load` for all, and returns when nothing is under way any more; after a failure it begins no more. */
-async function eachSlice(slices: readonly number[], load: (from: number) => Promise<void>): Promise<void> {
-  const rest = slices.values();
-  let hasFailed = false;
-  const work = async () => {
-    for (const from of rest) {
-      if (hasFailed) return;
-      try {
-        await load(from);
-      } catch (error) {
-        hasFailed = true;
-        throw error;
-      }
-    }
-  };
-  const results = await Promise.allSettled(Array.from({ length: SLICES_AT_ONCE }, work));
-  for (const result of results) if (result.status === "rejected") throw result.reason;
-}
-
-function upload(queue: GPUQueue, buffer: GPUBuffer, offset: number, bytes: Uint8Array): void {
-  const whole = bytes.byteLength & ~3;
-  if (whole > 0) queue.writeBuffer(buffer, offset, bytes.buffer as ArrayBuffer, bytes.byteOffset, whole);
-  if (whole === bytes.byteLength) return;
-  const tail = new Uint8Array(4);
-  tail.set(bytes.subarray(whole));
-  queue.writeBuffer(buffer, offset + whole, tail);
+  const sliceRows = Math.max(step, Math.floor(SLICE_ELEMENTS / columns / step) * step);
+  const perTurn = Math.max(1, Math.floor(turnBytes / bytes(sliceRows)));
+  const slices = Array.from({ length: Math.ceil(rows / sliceRows) }, (_, i) => i * sliceRows);
+  const turns = Array.from({ length: Math.ceil(slices.length / perTurn) }, (_, i) =>
+    slices.slice(i * perTurn, (i + 1) * perTurn),
+  );
+  return { sliceRows, turns };
 }

@@ -20,13 +20,13 @@ export function bindCanonical(
     }
     const expected = `[${leaf.rows}, ${leaf.columns}]`;
     if (!tensor) throw new CheckpointError(label, `${name} ${expected} is missing. Pack the model anew.`);
-    const { shape, format, partRows } = tensor;
+    const { shape, format, partRows, turnBytes } = tensor;
     if (shape.join() !== `${leaf.rows},${leaf.columns}`) {
       throw new CheckpointError(label, `${name} is [${shape.join(", ")}], but by its config it has to be ${expected}.`);
     }
     const { rows, columns, role } = leaf;
     const read: WeightSource["read"] = (from, to, signal) => tensor.read(from, to, signal);
-    sources.set(leaf, { label: name, rows, columns, format, role, partRows, read });
+    sources.set(leaf, { label: name, rows, columns, format, role, partRows, turnBytes, read });
   }
   return convertWeights(shapes, (leaf) => sources.get(leaf)!);
 }

@@ -1,4 +1,5 @@
 import type { DeltaWeights, ExpertWeights, Norm, QueryKeyNorms, Weight } from "../../ops/ops.ts";
+import { eachAtOnce } from "../../weights/each-at-once.ts";
 
 /**
  * The model's weights in canonical form: what every checkpoint of the family is turned into while it is opened, so that
@@ -65,18 +66,17 @@ export interface DenseWeights<W = Weight> {
   readonly down: W;
 }
 
-/** The same weights with each leaf turned by `load`, one after the other in the order of use; a shared leaf only once. */
+/** The same weights with each leaf turned by `load`, `atOnce` of them in the order of use; a shared leaf only once. */
 export async function mapWeights<A, B>(
   weights: ModelWeights<A>,
   load: (leaf: A) => Promise<B>,
-  onProgress?: (done: number, total: number) => void,
+  atOnce = 1,
 ): Promise<ModelWeights<B>> {
   const leaves = weightLeaves(weights);
   const loaded = new Map<A, B>();
-  for (const leaf of leaves) {
+  await eachAtOnce(leaves, atOnce, async (leaf) => {
     loaded.set(leaf, await load(leaf));
-    onProgress?.(loaded.size, leaves.length);
-  }
+  });
   return convertWeights(weights, (leaf) => loaded.get(leaf) as B);
 }
 

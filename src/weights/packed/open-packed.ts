@@ -12,7 +12,7 @@ import {
   partRowCount,
   REMEDY,
 } from "./manifest.ts";
-import { PartReader, verify } from "./part-reader.ts";
+import { PartReader, TURN_BYTES, verify } from "./part-reader.ts";
 
 /**
  * Opens a packed store, where there is one: `sluice.json` and the shards that it names. Weights are read later, by whole
@@ -30,8 +30,9 @@ export async function openPacked(files: FileSource, signal?: AbortSignal): Promi
     text("chat_template.jinja"),
   ]);
   const reader = new PartReader(files);
+  const turnBytes = files.readHashed && TURN_BYTES;
   const tensors = Object.entries(manifest.tensors).map(
-    ([name, tensor]) => [name, packedTensor(manifest, name, tensor, reader)] as const,
+    ([name, tensor]) => [name, packedTensor(manifest, name, tensor, reader, turnBytes)] as const,
   );
   return {
     label: files.label,
@@ -66,6 +67,7 @@ function packedTensor(
   name: string,
   tensor: PackedTensor,
   reader: PartReader,
+  turnBytes: number | undefined,
 ): CheckpointTensor {
   const { format, rows, columns, partRows } = tensor;
   const readPart = async (index: number, signal?: AbortSignal): Promise<WeightRows> => {
@@ -78,7 +80,7 @@ function packedTensor(
     };
   };
   return {
-    ...{ name, format, partRows },
+    ...{ name, format, partRows, turnBytes },
     shape: [rows, columns],
     sizeBytes: dataBytes(format, rows * columns) + scaleBytes(format, rows * columns),
     async read(from, to, signal) {

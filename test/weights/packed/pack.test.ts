@@ -5,12 +5,13 @@ import { bindWeights } from "../../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../../src/models/qwen3-next/config.ts";
 import { weightLeaves } from "../../../src/models/qwen3-next/weights.ts";
 import { FolderSource } from "../../../src/platform/node/folder-source.ts";
-import type { Checkpoint } from "../../../src/weights/checkpoint.ts";
+import type { ByteRange, Checkpoint, FileSource } from "../../../src/weights/checkpoint.ts";
 import { convertRows } from "../../../src/weights/convert.ts";
 import type { WeightSource } from "../../../src/weights/format.ts";
 import { httpSource } from "../../../src/weights/http-source.ts";
 import { openCheckpoint } from "../../../src/weights/open-checkpoint.ts";
 import { listRecords, MANIFEST, type PackManifest } from "../../../src/weights/packed/manifest.ts";
+import { sha256 } from "../../../src/weights/packed/sha256.ts";
 import { deviceFormat } from "../../../src/weights/plan-format.ts";
 import { serveFiles } from "../../support/file-server.ts";
 import { MemoryPack } from "../../support/memory-pack.ts";
@@ -131,6 +132,41 @@ describe("a packed store", () => {
     const { file, from, to } = listRecords(manifest).find((r) => r.expert?.layer === layer && r.expert.id === 3)!;
     expect(target.reads).toEqual([{ name: file, from, to }]);
     expect(from % 256).toBe(0);
+  });
+
+  it("reads and hashes what is asked for in one turn together, where its files can; later without hashes", async () => {
+    const { target } = await packModel(fixtureFolder("qwen3.5-moe-tiny"), { quantization: "q4" });
+    const asked: number[] = [];
+    let released = 0;
+    const files: FileSource = Object.assign(target, {
+      readHashed: async (name: string, ranges: readonly ByteRange[]) => {
+        asked.push(ranges.length);
+        const parts = ranges.map(({ from, to }) => target.files.get(name)!.slice(from, to));
+        const hashed = parts.map(async (bytes) => ({ bytes, sha256: await sha256(bytes) }));
+        return { parts: await Promise.all(hashed), release: () => void released++ };
+      },
+    });
+    const { layers } = bind(await openCheckpoint(files));
+    const { feedForward } = layers.find(({ feedForward }) => feedForward.kind === "moe")!;
+    if (feedForward.kind !== "moe") throw new Error("no experts");
+    const { gateUp, experts } = feedForward.experts;
+    expect(gateUp.turnBytes).toBeGreaterThan(1e6);
+    const rows = gateUp.rows / experts;
+    const some = (count: number) =>
+      Promise.all(Array.from({ length: count }, (_, e) => gateUp.read(e * rows, (e + 1) * rows)));
+    const found = await some(3);
+    expect(asked).toEqual([3]);
+    for (const { release } of found.slice(1)) release?.();
+    expect(released).toBe(0);
+    found[0].release?.();
+    expect(released).toBe(1);
+    target.reads.length = 0;
+    const again = await some(4);
+    expect(asked).toEqual([3, 1]);
+    expect(target.reads.length).toBe(3);
+    for (const [e, { data }] of found.entries()) expect(same(again[e].data, data)).toBe(true);
+    target.files.get("weights-00000.bin")!.fill(7);
+    await expect(gateUp.read(5 * rows, 6 * rows)).rejects.toThrow(/bytes \d+ to \d+ are not those that were packed/);
   });
 
   it("lists records that cover all parts, in order, dense ones first", async () => {

@@ -1,4 +1,4 @@
-import { invariant } from "../errors.ts";
+import { DeviceLostError, invariant } from "../errors.ts";
 
 /** Bytes, and where they go. */
 export interface Upload {
@@ -11,8 +11,16 @@ export interface Upload {
 interface Slab {
   readonly buffer: GPUBuffer;
   readonly mapped: Uint8Array;
-  readonly copies: { readonly from: number; readonly size: number; readonly target: GPUBuffer; readonly to: number }[];
+  readonly copies: Copy[];
   used: number;
+}
+
+/** Uploads that follow each other on both sides are one. */
+interface Copy {
+  readonly from: number;
+  size: number;
+  readonly target: GPUBuffer;
+  readonly to: number;
 }
 
 /**
@@ -26,6 +34,7 @@ export class StagingRing {
   readonly #free: Slab[];
   #open: Slab | undefined;
   #waiting: (() => void)[] = [];
+  #lost: DeviceLostError | undefined;
 
   /** @param sizeBytes of a slab, which no single `put` exceeds */
   constructor(
@@ -35,24 +44,35 @@ export class StagingRing {
   ) {
     this.#device = device;
     const usage = GPUBufferUsage.MAP_WRITE | GPUBufferUsage.COPY_SRC;
-    const descriptor = { label: "expert staging", size: sizeBytes, usage, mappedAtCreation: true };
+    const descriptor = { label: "staging", size: sizeBytes, usage, mappedAtCreation: true };
     this.#all = Array.from({ length: count }, () => device.createBuffer(descriptor));
     this.#free = this.#all.map(emptySlab);
+    void device.lost.then(({ message, reason }) => {
+      this.#lost = new DeviceLostError(message || reason);
+      this.#wake();
+    });
   }
 
-  /** Takes `uploads` over: `submit` brings them to the device, in the order of the queue. */
+  /**
+   * Takes `uploads` over: `submit` brings them to the device, in the order of the queue.
+   * @throws DeviceLostError
+   */
   async put(uploads: readonly Upload[]): Promise<void> {
     const size = uploads.reduce((sum, { bytes }) => sum + roundUp(bytes), 0);
     invariant(size <= this.sizeBytes, `${size} bytes in a staging buffer of ${this.sizeBytes}`);
+    if (this.#lost) throw this.#lost;
     let slab = this.#withRoom(size);
     while (!slab) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      if (this.#lost) throw this.#lost;
       slab = this.#withRoom(size);
     }
     for (const { bytes, target, offset } of uploads) {
       const size = roundUp(bytes);
       slab.mapped.set(bytes, slab.used);
-      slab.copies.push({ from: slab.used, size, target, to: offset });
+      const last = slab.copies.at(-1);
+      if (last?.target === target && last.to + last.size === offset) last.size += size;
+      else slab.copies.push({ from: slab.used, size, target, to: offset });
       slab.used += size;
     }
   }
@@ -67,10 +87,10 @@ export class StagingRing {
     this.#open = undefined;
     const { buffer, copies } = slab;
     buffer.unmap();
-    const encoder = this.#device.createCommandEncoder({ label: "expert upload" });
+    const encoder = this.#device.createCommandEncoder({ label: "upload" });
     for (const { from, size, target, to } of copies) encoder.copyBufferToBuffer(buffer, from, target, to, size);
     this.#device.queue.submit([encoder.finish(), ...commands]);
-    // A lost device maps nothing more; steps notice.
+    // A lost device maps nothing more.
     buffer.mapAsync(GPUMapMode.WRITE).then(
       () => this.#release(buffer),
       () => {},
@@ -89,6 +109,10 @@ export class StagingRing {
 
   #release(buffer: GPUBuffer): void {
     this.#free.push(emptySlab(buffer));
+    this.#wake();
+  }
+
+  #wake(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const resolve of waiting) resolve();

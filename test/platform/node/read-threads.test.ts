@@ -1,0 +1,129 @@
+import { createHash, randomBytes } from "node:crypto";
+import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { CheckpointError } from "../../../src/errors.ts";
+import { FolderSource } from "../../../src/platform/node/folder-source.ts";
+import { ReadThreads } from "../../../src/platform/node/read-threads.ts";
+import { buildCli } from "../../support/cli.ts";
+
+const script = fileURLToPath(new URL("../../../dist/node/read-worker.js", import.meta.url));
+const data = randomBytes(3_000_000);
+const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+let folder: string;
+beforeAll(async () => {
+  await buildCli();
+  folder = await mkdtemp(join(tmpdir(), "sluice-threads-"));
+  await writeFile(join(folder, "data"), data);
+});
+afterAll(() => rm(folder, { recursive: true }));
+
+const RANGES = [
+  { from: 5, to: 1_000_001 },
+  { from: 2_500_000, to: 3_000_000 },
+  { from: 7, to: 7 },
+  { from: 0, to: 300 },
+];
+
+describe("ReadThreads", () => {
+  const threads: ReadThreads[] = [];
+  const start = (program = script) => {
+    threads.push(new ReadThreads(program, 2));
+    return threads.at(-1)!;
+  };
+  afterEach(() => Promise.all(threads.splice(0).map((one) => one.close())));
+
+  it("read ranges and hash them, several at once, again and again", async () => {
+    const reading = start();
+    for (let i = 0; i < 3; i++) {
+      const all = await Promise.all(Array.from({ length: 5 }, () => reading.read(join(folder, "data"), RANGES)));
+      for (const found of all) {
+        for (const [r, { from, to }] of RANGES.entries()) {
+          expect(Buffer.compare(found!.parts[r].bytes, data.subarray(from, to))).toBe(0);
+          expect(found!.parts[r].sha256).toBe(sha256(data.subarray(from, to)));
+        }
+        found!.release();
+      }
+    }
+  });
+
+  it("say nothing of a file that is not there, or too short, and read on", async () => {
+    const reading = start();
+    expect(await reading.read(join(folder, "nothing"), RANGES)).toBeUndefined();
+    expect(await reading.read(join(folder, "data"), [{ from: 0, to: 3_000_001 }])).toBeUndefined();
+    expect(await reading.read(join(folder, "data"), RANGES)).toBeDefined();
+  });
+
+  it("leave nobody waiting when they end, and start anew", async () => {
+    const dying = join(folder, "dying.mjs");
+    await writeFile(
+      dying,
+      "import { parentPort } from 'node:worker_threads'; parentPort.on('message', () => { throw 1 });",
+    );
+    const reading = start(dying);
+    const reads = Array.from({ length: 5 }, () => reading.read(join(folder, "data"), RANGES));
+    expect(await Promise.all(reads)).toEqual(Array(5).fill(undefined));
+    expect(await reading.read(join(folder, "data"), RANGES)).toBeUndefined();
+    const closed = start();
+    const pending = closed.read(join(folder, "data"), RANGES);
+    await closed.close();
+    // It may have been quick.
+    const parts = (await pending)?.parts.length ?? RANGES.length;
+    expect(parts).toBe(RANGES.length);
+  });
+
+  it("end when there is nothing to do", async () => {
+    const workers = () =>
+      process.getActiveResourcesInfo().filter((name) => name === "Worker" || name === "MessagePort");
+    const before = workers().length;
+    const reading = start();
+    await reading.read(join(folder, "data"), RANGES);
+    await setTimeout(1300);
+    expect(workers().length).toBe(before);
+    expect(await reading.read(join(folder, "data"), RANGES)).toBeDefined();
+  });
+});
+
+describe("FolderSource.readHashed", () => {
+  const open = (threadScript: string, aloneBytes = 0) => FolderSource.open(folder, { threadScript, aloneBytes });
+  const read = async (source: FolderSource) => {
+    const { parts, release } = await source.readHashed!("data", RANGES);
+    for (const [r, { from, to }] of RANGES.entries()) {
+      expect(Buffer.compare(parts[r].bytes, data.subarray(from, to))).toBe(0);
+      expect(parts[r].sha256).toBe(sha256(data.subarray(from, to)));
+    }
+    release();
+  };
+
+  it("gives the same with threads, before they are worth it, and where they die", async () => {
+    const dying = join(folder, "ending.mjs");
+    await writeFile(dying, "process.exit(1)");
+    for (const source of [await open(script), await open(script, 2_000_000), await open(dying)]) {
+      for (let i = 0; i < 3; i++) await read(source);
+      await source.close();
+    }
+  });
+
+  it("fails as plain reading does", async () => {
+    const source = await open(script);
+    await writeFile(join(folder, "shrinking"), "0123456789");
+    await truncate(join(folder, "shrinking"), 5);
+    const short = source.readHashed!("shrinking", [{ from: 3, to: 8 }]);
+    await expect(short).rejects.toThrow(CheckpointError);
+    await expect(short).rejects.toThrow(/ends at byte 5, bytes up to 8/);
+    await expect(source.readHashed!("other", RANGES)).rejects.toThrow(/other: there is no such file/);
+    const reason = new Error("enough");
+    await expect(source.readHashed!("data", RANGES, AbortSignal.abort(reason))).rejects.toBe(reason);
+    const pending = source.readHashed!("data", RANGES).then(
+      () => undefined,
+      (error: Error) => error.message,
+    );
+    await source.close();
+    expect(await pending).toMatch(/closed|^$/);
+    await expect(source.readHashed!("data", RANGES)).rejects.toThrow(/closed/);
+  });
+});
