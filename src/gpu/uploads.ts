@@ -4,7 +4,7 @@ import { StagingRing, type Upload } from "./staging-ring.ts";
 export const TURNS = 12;
 
 const STAGING_BYTES = 8 * 2 ** 20;
-const STAGING = 8;
+const STAGING = 4;
 /** From so many bytes on, `writeBuffer` makes new memory each time, whose pages cost more than the copy (in Dawn). */
 const RING_BYTES = 4 * 2 ** 20;
 

@@ -70,8 +70,10 @@ const SLICE_ELEMENTS = 2 ** 20;
  * The first rows of slices, by turns of those that are read at once. Slices start at whole words of both planes: at parts
  * of the source where those do, else at multiples of 8.
  */
-function slicesOf({ rows, columns, partRows, turnBytes = 0 }: WeightSource, format: WeightFormat) {
-  const bytes = (rows: number) => dataBytes(format, rows * columns) + scaleBytes(format, rows * columns);
+function slicesOf({ rows, columns, partRows, turnBytes = 0, ...source }: WeightSource, format: WeightFormat) {
+  const bytesAs = (format: WeightFormat, rows: number) =>
+    dataBytes(format, rows * columns) + scaleBytes(format, rows * columns);
+  const bytes = (rows: number) => Math.max(bytesAs(format, rows), bytesAs(source.format, rows));
   const isWhole =
     partRows && dataBytes(format, partRows * columns) % 4 === 0 && scaleBytes(format, partRows * columns) % 4 === 0;
   const step = isWhole ? partRows : 8;

@@ -31,7 +31,11 @@ export function rowSource(label: string, role: WeightRole, columns: number, runs
     format,
     ...(role !== "vector" && { auto: autoFormat(runs) }),
     rows: runs.reduce((sum, run) => sum + run.count, 0),
+    turnBytes: runs[0].tensor.turnBytes,
     async read(from, to, signal) {
+      const reads = readsFor(piecesOf(runs, from, to));
+      const [{ tensor, first, end, pieces }] = reads;
+      if (reads.length === 1 && pieces.length === 1 && tensor.format === format) return tensor.read(first, end, signal);
       const target: WeightRows = {
         format,
         rows: to - from,
@@ -43,8 +47,9 @@ export function rowSource(label: string, role: WeightRole, columns: number, runs
         const rows = await tensor.read(first, end, signal);
         const source = rows.format === format ? rows : asF32(rows);
         for (const piece of pieces) copyRows(source, piece.from - first, target, piece.at, piece.count);
+        rows.release?.();
       };
-      await Promise.all(readsFor(piecesOf(runs, from, to)).map(load));
+      await Promise.all(reads.map(load));
       return target;
     },
   };

@@ -118,11 +118,12 @@ function denseTensor(files: FileSource, stored: StoredTensor): CheckpointTensor 
     format: format ?? "f32",
     problem,
     sizeBytes: stored.to - stored.from,
+    turnBytes: turnBytesOf(files),
     async read(from, to, signal) {
       if (!format) throw new CheckpointError(`${files.label}/${file}`, problem!);
       const { rows, columns } = rowsOf(name, shape, from, to);
       const data = await readRows(files, stored, dataBytes(format, columns), from, to, signal);
-      return { format, rows, columns, data };
+      return { format, rows, columns, data, ...releasing(files, data) };
     },
   };
 }
@@ -138,16 +139,28 @@ function packedTensor(
     shape,
     format,
     sizeBytes: data.to - data.from + (scales.to - scales.from),
+    turnBytes: turnBytesOf(files),
     async read(from, to, signal) {
       const { rows, columns } = rowsOf(data.name, shape, from, to);
       const [dataPlane, scalePlane] = await Promise.all([
         readRows(files, data, dataBytes(format, columns), from, to, signal),
         readRows(files, scales, scaleBytes(format, columns), from, to, signal),
       ]);
-      return { format, rows, columns, data: dataPlane, scales: scalePlane };
+      const planes = { data: dataPlane, scales: scalePlane };
+      return { format, rows, columns, ...planes, ...releasing(files, dataPlane, scalePlane) };
     },
   };
 }
+
+const releasing = (files: FileSource, ...planes: readonly Uint8Array<ArrayBuffer>[]) =>
+  files.recycle && {
+    release: () => {
+      for (const plane of planes) files.recycle!(plane);
+    },
+  };
+
+/** A source that takes memory back is quick, and best read by larger pieces than a network. */
+const turnBytesOf = (files: FileSource): number | undefined => files.recycle && 8e6;
 
 function rowsOf(name: string, shape: readonly number[], from: number, to: number): { rows: number; columns: number } {
   const all = shape.slice(0, -1).reduce((product, size) => product * size, 1);

@@ -43,16 +43,20 @@ function sourceOf({ format, rows, columns, ...turns }: Shape) {
       }
       state.underWay++;
       state.mostHeld = Math.max(state.mostHeld, ++state.held);
-      await new Promise((resolve) => setTimeout(resolve, from % 3));
+      // What fails does so at once, and what was asked for with it takes longest.
+      const ms = from === state.failAt ? 0 : from === state.failAt + 1000 ? 150 : 5 + (from % 3);
+      await new Promise((resolve) => setTimeout(resolve, ms));
       state.underWay--;
       if (from === state.failAt) throw new Error(`no row ${from}`);
       const cut = (all: Uint8Array, bytes: typeof dataBytes) =>
         all.slice(bytes(format, from * columns), bytes(format, to * columns));
+      const rows = cut(data, dataBytes);
       return {
-        ...{ format, columns, rows: to - from, data: cut(data, dataBytes) },
+        ...{ format, columns, rows: to - from, data: rows },
         ...(scales.length > 0 && { scales: cut(scales, scaleBytes as typeof dataBytes) }),
         release: () => {
           state.held--;
+          rows.fill(255);
         },
       };
     },
@@ -106,9 +110,9 @@ describe("loadWeight", () => {
     const many = { ...source, partRows: 16_000 };
     await expect(loadWeight(many, step())).rejects.toThrow("no row 16000");
     expect(state.underWay).toBe(0);
-    const turns = sourceOf({ format: "q8", rows: 40_000, columns: 1024, partRows: 1000, turnBytes: 4.5e6 });
-    turns.state.failAt = 2000;
-    await expect(loadWeight(turns.source, step())).rejects.toThrow("no row 2000");
+    const turns = sourceOf({ format: "q8", rows: 40_000, columns: 1024, partRows: 1000, turnBytes: 3.5e6 });
+    turns.state.failAt = 1000;
+    await expect(loadWeight(turns.source, step())).rejects.toThrow("no row 1000");
     expect(turns.state.underWay).toBe(0);
     expect(turns.state.turns.length).toBeLessThan(14);
   });

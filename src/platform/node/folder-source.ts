@@ -11,8 +11,8 @@ import { ReadThreads } from "./read-threads.ts";
 /** Node reads at most 2 GiB at once; smaller pieces also notice an abort sooner. */
 const PIECE_BYTES = 64 * 2 ** 20;
 
-/** Buffers of one size that are kept: as many as are read into at once. */
-const SPARE = 16;
+/** Memory that is kept: about as much as is read into at once. */
+const SPARE_BYTES = 64e6;
 
 /** It lies beside this file in what is built; where the sources run as they are, there is none. */
 const builtScript = fileURLToPath(new URL("./read-worker.js", import.meta.url));
@@ -36,8 +36,9 @@ export class FolderSource implements FileSource {
   readonly file?: string;
   readonly readHashed?: FileSource["readHashed"];
   readonly #handles = new Map<string, Promise<FileHandle>>();
-  /** What was taken back, by size: memory that is new costs more time than reading into it from the system's cache. */
-  readonly #spare = new Map<number, Uint8Array<ArrayBuffer>[]>();
+  /** What was taken back, oldest first: memory that is new costs more time than reading into it from the system's cache. */
+  readonly #spare: Uint8Array<ArrayBuffer>[] = [];
+  #spareBytes = 0;
   readonly #threads: ReadThreads | undefined;
   /** Bytes to be hashed before threads are. */
   #aloneBytes: number;
@@ -89,7 +90,7 @@ export class FolderSource implements FileSource {
     try {
       const handle = await this.#handle(name);
       const { from, to } = range ?? { from: 0, to: (await handle.stat()).size };
-      const bytes = this.#spare.get(to - from)?.pop() ?? new Uint8Array(to - from);
+      const bytes = this.#takeSpare(to - from) ?? new Uint8Array(to - from);
       for (let done = 0; done < bytes.length; ) {
         signal?.throwIfAborted();
         const length = Math.min(PIECE_BYTES, bytes.length - done);
@@ -121,18 +122,26 @@ export class FolderSource implements FileSource {
   }
 
   recycle(bytes: Uint8Array<ArrayBuffer>): void {
-    const spare = this.#spare.get(bytes.length) ?? [];
-    if (spare.length < SPARE && !this.#closed) spare.push(bytes);
-    this.#spare.set(bytes.length, spare);
+    if (this.#closed) return;
+    this.#spare.push(bytes);
+    this.#spareBytes += bytes.length;
+    while (this.#spareBytes > SPARE_BYTES) this.#spareBytes -= this.#spare.shift()!.length;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    this.#spare.clear();
+    this.#spare.length = 0;
     await this.#threads?.close();
     const handles = [...this.#handles.values()];
     this.#handles.clear();
     await Promise.all(handles.map((handle) => handle.then((file) => file.close())));
+  }
+
+  #takeSpare(size: number): Uint8Array<ArrayBuffer> | undefined {
+    const at = this.#spare.findLastIndex(({ length }) => length === size);
+    if (at < 0) return undefined;
+    this.#spareBytes -= size;
+    return this.#spare.splice(at, 1)[0];
   }
 
   #handle(name: string): Promise<FileHandle> {

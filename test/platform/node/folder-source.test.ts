@@ -47,6 +47,20 @@ describe("FolderSource", () => {
     await source.close();
   });
 
+  it("reads into memory that was taken back, of which it keeps no more than it is worth", async () => {
+    const source = await FolderSource.open(folder);
+    const first = await source.read("data", { from: 0, to: 4 });
+    source.recycle(first);
+    expect((await source.read("data", { from: 0, to: 3 })).buffer).not.toBe(first.buffer);
+    const second = await source.read("data", { from: 5, to: 9 });
+    expect(second.buffer).toBe(first.buffer);
+    expect(text(second)).toBe("5678");
+    source.recycle(second);
+    source.recycle(new Uint8Array(64e6));
+    expect((await source.read("data", { from: 0, to: 4 })).buffer).not.toBe(first.buffer);
+    await source.close();
+  });
+
   it("stops on abort, and after close", async () => {
     const source = await FolderSource.open(folder);
     const reason = new Error("enough");

@@ -1,14 +1,23 @@
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { CheckpointError } from "../../../src/errors.ts";
+import { bindWeights } from "../../../src/models/qwen3-next/bind-weights.ts";
+import { parseConfig } from "../../../src/models/qwen3-next/config.ts";
+import { packItems } from "../../../src/models/qwen3-next/pack-items.ts";
+import { weightLeaves } from "../../../src/models/qwen3-next/weights.ts";
 import { FolderSource } from "../../../src/platform/node/folder-source.ts";
+import { PackFolder } from "../../../src/platform/node/pack-folder.ts";
 import { ReadThreads } from "../../../src/platform/node/read-threads.ts";
+import type { Checkpoint } from "../../../src/weights/checkpoint.ts";
+import { openCheckpoint } from "../../../src/weights/open-checkpoint.ts";
+import { writePack } from "../../../src/weights/packed/write-pack.ts";
 import { buildCli } from "../../support/cli.ts";
+import { fixtureFolder } from "../../support/reference-model.ts";
 
 const script = fileURLToPath(new URL("../../../dist/node/read-worker.js", import.meta.url));
 const data = randomBytes(3_000_000);
@@ -125,5 +134,36 @@ describe("FolderSource.readHashed", () => {
     await source.close();
     expect(await pending).toMatch(/closed|^$/);
     await expect(source.readHashed!("data", RANGES)).rejects.toThrow(/closed/);
+  });
+
+  it("reads a packed model as it is, and finds a flipped byte", async () => {
+    const packed = join(folder, "packed");
+    const original = await openCheckpoint(await FolderSource.open(fixtureFolder("qwen3.5-moe-tiny")));
+    const bind = (checkpoint: Checkpoint) => weightLeaves(bindWeights(parseConfig(checkpoint.config), checkpoint));
+    const sources = bindWeights(parseConfig(original.config), original);
+    const target = await PackFolder.create(packed);
+    await writePack(target, original, packItems(sources, { quantization: "q4" }));
+    await target.close();
+    await original.close();
+    const openPack = async (threadScript: string | false) =>
+      openCheckpoint(await FolderSource.open(packed, { threadScript, aloneBytes: 0 }));
+    const [byThreads, alone] = [await openPack(script), await openPack(false)];
+    const expected = bind(alone);
+    for (const [i, leaf] of bind(byThreads).entries()) {
+      const [a, b] = [await leaf.read(0, leaf.rows), await expected[i].read(0, leaf.rows)];
+      expect(Buffer.compare(a.data, b.data), leaf.label).toBe(0);
+      expect(Buffer.compare(a.scales ?? Buffer.of(), b.scales ?? Buffer.of()), leaf.label).toBe(0);
+    }
+    await Promise.all([byThreads.close(), alone.close()]);
+    const shard = join(packed, "weights-00000.bin");
+    const bytes = await readFile(shard);
+    bytes[5000] ^= 1;
+    await writeFile(shard, bytes);
+    const damaged = await openPack(script);
+    const read = async () => {
+      for (const leaf of bind(damaged)) await leaf.read(0, leaf.rows);
+    };
+    await expect(read()).rejects.toThrow(/weights-00000\.bin: bytes \d+ to \d+ are not those that were packed/);
+    await damaged.close();
   });
 });
