@@ -1,4 +1,7 @@
+import shared from "../../../shaders/batched/conv-delta.wgsl?raw";
 import source from "../../../shaders/decode/conv-delta.wgsl?raw";
+import state from "../../../shaders/decode/conv-state.wgsl?raw";
+import step from "../../../shaders/decode/delta-step.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
 import { deltaGates } from "../delta/delta-gates.ts";
@@ -12,13 +15,21 @@ import { expand } from "./expand.ts";
 export const convDelta = defineKernel({
   name: "decode-conv-delta",
   source: "",
-  uses: [batchFragment, deltaGates],
+  uses: [batchFragment, deltaGates, { name: "conv-state", source: state }],
   buffers: ["x", "gates", "negA", "dtBias", "state", "ring", "y", "factors", "batch"],
   constants: ["KEY_HEADS", "VALUE_HEADS", "KEY_DIM", "VALUE_DIM", "RING"],
 });
 
+/** The same by a workgroup for each value head. Needs `sizes` LANES, FOURS, KEY_FOURS, VALUE_FOURS, and `headColumns`. Grid: [heads, rows]. */
+export const batchedConvDelta = defineKernel({ ...convDelta, name: "batched-conv-delta" });
+
 /** For columns of S of a subgroup, in fours, and vectors of each column of a lane. */
 export const deltaColumns = (fours: number, parts: number): Fragment => ({
   name: `delta-columns-${fours}-${parts}`,
-  source: expand(source, { f: fours, p: parts }),
+  source: expand(source.replace("$delta", step), { f: fours, p: parts }),
+});
+
+export const headColumns = (fours: number, parts: number): Fragment => ({
+  name: `head-columns-${fours}-${parts}`,
+  source: expand(shared.replace("$delta", step), { f: fours, p: parts }),
 });

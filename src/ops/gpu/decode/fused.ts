@@ -1,7 +1,7 @@
 import { invariant } from "../../../errors.ts";
 import type { DeviceProfile } from "../../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../../gpu/resources.ts";
-import { convDelta, deltaColumns } from "../../../kernels/decode/conv-delta.ts";
+import { batchedConvDelta, convDelta, deltaColumns, headColumns } from "../../../kernels/decode/conv-delta.ts";
 import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
 import { decodeDown, decodeGateUp, decodeGateUpPaged, downRows } from "../../../kernels/decode/experts.ts";
 import { inputs } from "../../../kernels/decode/inputs.ts";
@@ -113,6 +113,7 @@ const LARGE_ROWS = 4096;
 const GATE_UP = { teams: 16, pairs: 1 };
 const DOWN = { teams: 16, rowsPerTeam: 1 };
 const DELTA_TEAMS = 2;
+const HEAD_TEAMS = 8;
 
 function canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean {
   const packed = new Set(weights.map((w) => w.format).filter(isPacked));
@@ -160,15 +161,9 @@ export function convGatedDelta(
   { x, factors, gates, delta, state }: DeltaParts,
 ): GpuTensor {
   const { keyHeads, valueHeads, keyDim, valueDim } = delta.shape;
-  const lanes = recorder.profile.subgroupMaxSize;
+  const { subgroupMaxSize: lanes, maxInvocations } = recorder.profile;
   const y = recorder.tensor("gated-delta", x.rows, valueHeads * valueDim);
-  // What a subgroup convolves serves more columns where there are enough subgroups without.
-  const fours = x.rows >= 8 ? 4 : x.rows >= 4 ? 2 : 1;
-  convDelta(recorder, {
-    uses: [
-      sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, fours }),
-      deltaColumns(fours, Math.ceil(keyDim / 4 / lanes)),
-    ],
+  const call = {
     buffers: {
       x,
       gates,
@@ -187,7 +182,27 @@ export function convGatedDelta(
       VALUE_DIM: valueDim,
       RING: CONV_RING,
     },
-    grid: [Math.ceil(valueDim / (4 * fours * DELTA_TEAMS)), valueHeads, x.rows],
+  };
+  const parts = Math.ceil(keyDim / 4 / lanes);
+  const valueFours = valueDim / 4;
+  if (x.rows === 1) {
+    convDelta(recorder, {
+      uses: [sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, fours: 1 }), deltaColumns(1, parts)],
+      ...call,
+      grid: [Math.ceil(valueFours / DELTA_TEAMS), valueHeads],
+    });
+    return y;
+  }
+  // One workgroup has all columns of a head, so that it convolves for all of them once.
+  const teams = Math.min(HEAD_TEAMS, Math.floor(maxInvocations / lanes), valueFours);
+  const fours = Math.ceil(valueFours / teams);
+  batchedConvDelta(recorder, {
+    uses: [
+      sizes({ lanes, workgroup: teams * lanes, fours, keyFours: keyDim / 4, valueFours }),
+      headColumns(fours, parts),
+    ],
+    ...call,
+    grid: [valueHeads, x.rows],
   });
   return y;
 }
