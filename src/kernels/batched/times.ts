@@ -18,18 +18,12 @@ export function times(source: string, tile: Tile): string {
 }
 
 function loop(input: string, finish: string, { rows, steps, tokens }: Tile): string {
-  const half = rows / 2;
-  const paired = finish.includes("$gate")
-    ? Array.from({ length: half }, (_, g) => finish.replaceAll("$gate", `${g}`).replaceAll("$up", `${g + half}`)).join(
-        "",
-      )
-    : finish;
   const pass = (count: number) => {
     const blocks = Array.from({ length: steps }, (_, i) =>
       `let x$t_$i = inputBlock(${input.replaceAll("$n", "(n + $tu)")}, $iu * LANES + lane);
        sum$r_$t += scaledDot(w$r_$i, s$r_$i, x$t_$i);`.replaceAll("$i", `${i}`),
     );
-    const text = ["var sum$r_$t = 0.0;", ...blocks, "let y$r_$t = teamSum(sum$r_$t);", paired].join("\n");
+    const text = ["var sum$r_$t = 0.0;", ...blocks, "let y$r_$t = teamSum(sum$r_$t);", finish].join("\n");
     return expand(text, { r: rows, t: count });
   };
   return `

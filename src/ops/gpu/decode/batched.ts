@@ -13,7 +13,7 @@ import {
 import { batchedParts, batchedProduct } from "../../../kernels/batched/product.ts";
 import { keeping, quantizeRows } from "../../../kernels/batched/quantize.ts";
 import { sliceParts, sliceProduct, sliceThreads, sliceTile } from "../../../kernels/batched/slices.ts";
-import { laneSum } from "../../../kernels/batched/team-sum.ts";
+import { laneSum, teamSums } from "../../../kernels/batched/team-sum.ts";
 import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
 import { inputs } from "../../../kernels/decode/inputs.ts";
 import { MAX_PARTS } from "../../../kernels/decode/product.ts";
@@ -274,9 +274,6 @@ const MIX_THREADS = 128;
 /** Enough to keep a large GPU busy. */
 const MIN_SUBGROUPS = 1500;
 
-/** Rows of a tile of pairs of one expert, whose weights are read once for each. */
-const EXPERT_TILE = 8;
-
 /** Threads of a workgroup that share a row of W, rows of W that each takes part in, and rows of the input at a time. */
 interface Shape {
   readonly workgroup: number;
@@ -286,9 +283,6 @@ interface Shape {
 }
 
 const PRODUCT: Shape = { workgroup: 128, lanes: 16, rows: 4, tokens: 2 };
-const GATE_UP: Shape = { workgroup: 256, lanes: 32, rows: 4, tokens: 2 };
-const DOWN: Shape = { workgroup: 256, lanes: 8, rows: 4, tokens: 2 };
-
 /** A shape as far as a device and a matrix allow. Software adapters take long to compile what is written out. */
 function fitted(
   { workgroup, lanes, rows, tokens }: Shape,
@@ -307,12 +301,50 @@ function fitted(
   return { lanes: fitLanes, teams: threads / fitLanes, workgroup: threads, tile };
 }
 
+/** Subgroups of an expert's workgroup, places of a team at a time, and how often it goes on to others. */
+interface ExpertShape {
+  readonly subgroups: number;
+  readonly lanes: number;
+  readonly places: number;
+  readonly turns: number;
+}
+
+const GATE_UP: ExpertShape = { subgroups: 4, lanes: 32, places: 2, turns: 4 };
+const DOWN: ExpertShape = { subgroups: 4, lanes: 16, places: 4, turns: 4 };
+
+/** Rows of the shared expert's input that a workgroup takes. */
+const SHARED_ROWS = 4;
+
+const ROUTE_SUBGROUPS = 4;
+
+/** The sizes of an expert kernel for a device; `rowsPerPlace` is 2 for gates with their ups. */
+function expertSizes(
+  { subgroups, lanes, places, turns }: ExpertShape,
+  columns: number,
+  rowsPerPlace: number,
+  profile: DeviceProfile,
+) {
+  const { subgroupMaxSize: subgroup, maxInvocations, specialize } = profile;
+  const blocks = columns / 32;
+  const fitLanes = Math.min(lanes, subgroup);
+  const steps = Math.ceil(blocks / fitLanes);
+  // What a thread can hold of W.
+  const held = 2 ** Math.floor(Math.log2((specialize ? 16 : 8) / (steps * rowsPerPlace)));
+  const fitPlaces = Math.min(places, Math.max(1, held));
+  const workgroup = subgroup * Math.min(subgroups, Math.floor(maxInvocations / subgroup));
+  const teams = workgroup / fitLanes;
+  // Blocks of 32 places become digits together.
+  const fitTurns = Math.max(turns, Math.ceil(32 / (teams * fitPlaces)));
+  return {
+    sizes: { lanes: fitLanes, teams, workgroup, subgroup, blocks, places: fitPlaces, turns: fitTurns },
+    rows: rowsPerPlace * fitPlaces,
+    steps,
+    span: teams * fitPlaces * fitTurns,
+  };
+}
+
 function canMixExperts(
-  {
-    x,
-    experts: { gateUp, down, topK, experts, paging },
-    sharedDown,
-  }: Pick<ExpertParts, "x" | "experts" | "sharedDown">,
+  { x, experts: { gateUp, down, topK, paging }, sharedDown }: Pick<ExpertParts, "x" | "experts" | "sharedDown">,
   profile: DeviceProfile,
 ): boolean {
   return (
@@ -323,9 +355,8 @@ function canMixExperts(
     sharedDown.format === down.format &&
     sharedDown.columns === down.columns &&
     down.columns % 32 === 0 &&
-    x.rows * topK <= profile.maxGrid - MAX_BATCHED_ROWS &&
-    EXPERT_TILE * down.columns * 2.25 <= profile.maxWorkgroupBytes &&
-    (x.rows * topK + 2 * experts + topK * MAX_BATCHED_ROWS + 2) * 4 <= profile.maxWorkgroupBytes
+    x.rows * (topK + 1) <= profile.maxGrid &&
+    x.rows * (expertSizes(GATE_UP, x.columns, 2, profile).span + 2) * 4 <= profile.maxWorkgroupBytes
   );
 }
 
@@ -342,65 +373,58 @@ function routedExperts(
   const inner = down.columns;
   const format = gateUp.format;
   invariant(isPacked(format), `${gateUp.label} is ${format}, not packed`);
-  invariant(sharedGateUp.scratch === sharedGate.scratch, "the shared expert's parts lie apart");
-  const pairCount = rows * topK;
-  const tileCount = Math.min(pairCount, experts.experts + Math.floor(pairCount / EXPERT_TILE));
-  const common = { topK, rows, tile: EXPERT_TILE, tiles: tileCount };
+  invariant(sharedGateUp.scratch === logits.scratch, "the products of the layer's input lie apart");
+  const pairs = rows * topK;
+  const common = { topK, rows };
 
   const ids = recorder.tensor("expert ids", rows, topK);
   const weights = recorder.tensor("expert weights", rows, topK);
-  const pairs = recorder.tensor("expert pairs", 1, pairCount);
-  const tiles = recorder.tensor("expert tiles", tileCount, 4);
-  const routers = Math.min(rows, Math.floor(profile.maxInvocations / subgroup));
-  const routing = {
-    lanes: subgroup,
-    teams: routers,
-    workgroup: routers * subgroup,
-    share: Math.ceil(experts.experts / subgroup),
-  };
+  const hiddenDigits = recorder.tensor("expert hidden", pairs + rows, inner / 2);
+  const hiddenScales = recorder.tensor("expert hidden scales", pairs + rows, inner / 16);
+  const workgroup = subgroup * Math.min(ROUTE_SUBGROUPS, Math.floor(profile.maxInvocations / subgroup));
   batchedRoute(recorder, {
-    uses: [sizes({ ...common, ...routing })],
-    buffers: { logits, ids, weights, pairs, tiles, batch },
-    constants: { EXPERTS: experts.experts },
-    grid: [1],
+    uses: [
+      sizes({ ...common, lanes: subgroup, workgroup, share: Math.ceil(experts.experts / subgroup) }),
+      digits[format],
+    ],
+    buffers: { logits, ids, weights, hiddenDigits, hiddenScales, batch },
+    constants: { EXPERTS: experts.experts, INNER: inner, SHARED_AT: sharedGateUp.offset },
+    grid: [rows],
   });
 
-  const first = fitted(GATE_UP, columns, 1, profile);
-  const halves = { ...first.tile, rows: Math.max(2, first.tile.rows) };
-  const hidden = recorder.tensor("expert hidden", pairCount, inner);
+  const first = expertSizes(GATE_UP, columns, 2, profile);
   batchedGateUp(recorder, {
     uses: [
-      sizes({ ...common, ...threadsOf(first), blocks: columns / 32, rowsPerTeam: halves.rows }),
+      sizes({ ...common, ...first.sizes }),
       digits[format],
-      laneSum(first.lanes, subgroup),
-      gateUpRows(halves),
+      teamSums(first.rows, first.sizes.lanes),
+      gateUpRows(first.rows, first.steps),
     ],
-    buffers: { digits: values, digitScales, pairs, tiles, hidden, weight: gateUp, batch },
+    buffers: { digits: values, digitScales, ids, hiddenDigits, hiddenScales, weight: gateUp, batch },
     constants: { INNER: inner },
-    grid: [Math.ceil(inner / ((first.teams * halves.rows) / 2)), tileCount],
+    grid: [Math.ceil(inner / first.span), pairs],
   });
 
-  const second = fitted(DOWN, inner, 1, profile);
-  const parts = recorder.tensor("expert parts", rows * (topK + 1), columns);
+  const second = expertSizes(DOWN, inner, 1, profile);
+  const parts = recorder.tensor("expert parts", pairs + rows, columns);
   batchedDown(recorder, {
     uses: [
-      sizes({ ...common, ...threadsOf(second), blocks: inner / 32, rowsPerTeam: second.tile.rows }),
+      sizes({ ...common, ...second.sizes, sharedRows: SHARED_ROWS }),
       digits[format],
-      laneSum(second.lanes, subgroup),
-      batchedDownRows(second.tile),
+      teamSums(second.rows, second.sizes.lanes),
+      batchedDownRows(second.rows, second.steps),
     ],
     buffers: {
-      hidden,
-      pairs,
-      tiles,
+      digits: hiddenDigits,
+      digitScales: hiddenScales,
+      ids,
       y: parts,
-      siblings: { ...sharedGateUp, offset: 0 },
       weight: down,
       sharedWeight: sharedDown,
       batch,
     },
-    constants: { COLUMNS: columns, SHARED_AT: sharedGateUp.offset },
-    grid: [Math.ceil(columns / (second.teams * second.tile.rows)), tileCount + Math.ceil(rows / EXPERT_TILE)],
+    constants: { COLUMNS: columns },
+    grid: [Math.ceil(columns / second.span), pairs + Math.ceil(rows / SHARED_ROWS)],
   });
 
   const y = recorder.tensor("mix-experts", rows, columns);
@@ -412,5 +436,3 @@ function routedExperts(
   });
   return y;
 }
-
-const threadsOf = ({ lanes, teams, workgroup }: ReturnType<typeof fitted>) => ({ lanes, teams, workgroup });
