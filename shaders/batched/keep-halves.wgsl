@@ -1,5 +1,6 @@
-// Rows as f16, each divided by a power of two of its own that brings its largest value to 8 … 16.
-@group(0) @binding(6) var<storage, read_write> halves: array<vec4<u32>>;  // [row][COLUMNS / 8]
+// Rows as f16, each divided by a power of two of its own that brings its largest value to 8 … 16. Each matrix that is
+// multiplied as one lies in one piece, so that a subgroup touches few lines of memory to load it.
+@group(0) @binding(6) var<storage, read_write> halves: array<vec4<u32>>;  // [row / M][column / K][row % M][K / 8]
 @group(0) @binding(7) var<storage, read_write> halfScales: array<f32>;    // [row]
 
 var<workgroup> peaks: array<f32, TEAMS>;
@@ -19,7 +20,8 @@ fn keepRow(index: u32, x: mat2x4<f32>, scale: f32) {
   let factor = scale * (8.0 / power);
   let low = factor * x[0];
   let high = factor * x[1];
-  halves[inputRow * (COLUMNS / 8u) + index] =
+  let matrix = inputRow / M * (COLUMNS / K) + 8u * index / K;
+  halves[(matrix * M + inputRow % M) * (K / 8u) + index % (K / 8u)] =
     vec4<u32>(pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw));
   if (index == 0u) { halfScales[inputRow] = power / 8.0; }
 }

@@ -11,13 +11,13 @@ fn part$p(group: u32, thread: u32, row: u32) {
   let wGroup = lane % GROUPS;
   let wRow$r = (lane + $ru * LANES) / GROUPS;
   let wStart$r = min(first + wRow$r, ROWS$p - 1u) * (COLUMNS / 32u) + slice * GROUPS + wGroup;
-  let xStart = row * (COLUMNS / 8u) + slice * PIECES;
+  let xStart = row * (COLUMNS / 8u) + slice * DEPTH * MATRIX;
 
   var w$r = fetch32_$p(wStart$r);
   var sum$i_$j: Result;
   for (var turn = 0u; turn < turns; turn++) {
-    let x = xStart + turn * SLICES * PIECES;
-    let a$k_$i = subgroupMatrixLoad<Left, row_major>(&halves, x + $iu * M * (COLUMNS / 8u) + $ku * (K / 8u), COLUMNS / 8u);
+    let x = xStart + turn * SLICES * DEPTH * MATRIX;
+    let a$k_$i = subgroupMatrixLoad<Left, row_major>(&halves, x + $iu * M * (COLUMNS / 8u) + $ku * MATRIX, K / 8u);
     workgroupBarrier();
     bring$p(w$r, own + wRow$r * STRIDE + 4u * wGroup);
     workgroupBarrier();

@@ -98,6 +98,7 @@ function quantize({ recorder, batchBuffer }: GpuContext, input: Input, { isWide,
         workgroup,
         rounds: Math.ceil(columns / 8 / workgroup),
         blocks: columns / 32,
+        ...(keeps === "halves" && { m: recorder.profile.matrix!.m, k: recorder.profile.matrix!.k }),
       }),
       inputs[input.kind],
       digits[isWide ? "q8" : "q4"],
@@ -146,6 +147,9 @@ function canSlice({ matrix, serialWorkgroups, maxInvocations, subgroupMaxSize }:
     sliceThreads(subgroupMaxSize) <= maxInvocations
   );
 }
+
+/** Below that, narrow tiles keep more of a GPU busy. */
+const MIN_WIDE_TILES = 256;
 
 /** Rows in f16 are read as whole matrices. */
 function halfRows(recorder: Recorder, rows: number, columns: number) {
@@ -232,11 +236,13 @@ function sliced(
   const tile = sliceTile(matrix);
   const total = weights.reduce((sum, w) => sum + w.rows, 0);
   const y = recorder.tensor(weights[0].label, rows, total);
-  const { constants, groups, views } = layOut(y, weights, () => tile.columns);
+  const columnMatrices = total / tile.columns < MIN_WIDE_TILES ? 1 : 2;
+  const { constants, groups, views } = layOut(y, weights, () => columnMatrices * tile.columns);
+  const rowMatrices = Math.min(Math.ceil(rows / matrix.m), tile.rows / matrix.m);
   sliceProduct(recorder, {
     uses: sliceParts(
       weights.map((w) => w.format),
-      Math.min(Math.ceil(rows / matrix.m), tile.rows / matrix.m),
+      { rowMatrices, columnMatrices },
       plus !== undefined,
     ),
     buffers: {
