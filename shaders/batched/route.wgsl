@@ -6,13 +6,14 @@ override EXPERTS: u32;
 override INNER: u32;
 override LOGITS_OFFSET: u32;
 override LOGITS_STRIDE: u32;
-override SHARED_AT: u32;  // where gate | up of the shared expert begin in a row of `logits`
+override SHARED_AT: u32;  // where gate | up of the shared expert begin in a row of `logits`, and its own gate
+override GATE_AT: u32;
 
 @group(0) @binding(0) var<storage, read> logits: array<f32>;                    // [rows, EXPERTS], a view with siblings
 @group(0) @binding(1) var<storage, read_write> ids: array<u32>;                 // [rows, TOP_K]
 @group(0) @binding(2) var<storage, read_write> hiddenDigits: array<vec4<u32>>;  // [pairs, then rows][eight of a block][block]
 @group(0) @binding(3) var<storage, read_write> hiddenScales: array<vec2<f32>>;  // [pairs, then rows][block], scale and sum
-@group(0) @binding(4) var<storage, read_write> weights: array<f32>;             // [rows, TOP_K]
+@group(0) @binding(4) var<storage, read_write> weights: array<f32>;             // [rows, TOP_K + 1], the shared one's last
 
 const NOBODY = 0xffffffffu;
 const STAGING = WORKGROUP - LANES;
@@ -51,7 +52,9 @@ fn route(row: u32, lane: u32) {
     }
   }
   if (lane == 0u) {
-    for (var k = 0u; k < TOP_K; k++) { weights[row * TOP_K + k] = shares[k] / total; }
+    let first = row * (TOP_K + 1u);
+    for (var k = 0u; k < TOP_K; k++) { weights[first + k] = shares[k] / total; }
+    weights[first + TOP_K] = sigmoid(logits[GATE_AT + row * LOGITS_STRIDE]);
   }
 }
 

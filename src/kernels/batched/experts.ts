@@ -2,6 +2,7 @@ import down from "../../../shaders/batched/down.wgsl?raw";
 import findPairs from "../../../shaders/batched/find-pairs.wgsl?raw";
 import gateUp from "../../../shaders/batched/gate-up.wgsl?raw";
 import mix from "../../../shaders/batched/mix.wgsl?raw";
+import mixedSource from "../../../shaders/batched/mixed.wgsl?raw";
 import route from "../../../shaders/batched/route.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
@@ -19,7 +20,7 @@ export const batchedRoute = defineKernel({
   source: route,
   uses: [batchFragment, best, activation],
   buffers: ["logits", "ids", "weights", "hiddenDigits", "hiddenScales", "batch"],
-  constants: ["EXPERTS", "INNER", "SHARED_AT"],
+  constants: ["EXPERTS", "INNER", "SHARED_AT", "GATE_AT"],
 });
 
 /** The first half of the experts. Needs `sizes`, `digits`, `teamSums`, `gateUpRows`. Grid: [INNER / SPAN, ROWS · TOP_K]. */
@@ -40,12 +41,15 @@ export const batchedDown = defineKernel({
   constants: ["COLUMNS"],
 });
 
-/** All of a row's experts and the residual. Needs `sizes`. Grid: [COLUMNS / WORKGROUP, rows]. */
+/** What a sparse layer leaves of a row. Needs `sizes` ROWS, TOP_K. */
+export const mixed: Fragment = { name: "mixed", source: mixedSource };
+
+/** All of a row's experts and the residual. Needs `sizes`. Grid: [COLUMNS / (4 · WORKGROUP), rows]. */
 export const batchedMix = defineKernel({
   name: "batched-mix",
   source: mix,
-  uses: [batchFragment, activation],
-  buffers: ["parts", "weights", "gate", "residual", "y", "batch"],
+  uses: [batchFragment, mixed],
+  buffers: ["parts", "weights", "residual", "y", "batch"],
   constants: ["COLUMNS"],
 });
 

@@ -11,7 +11,7 @@ import {
   gateUpRows,
 } from "../../../kernels/batched/experts.ts";
 import { batchedParts, batchedProduct } from "../../../kernels/batched/product.ts";
-import { keeping, quantizeRows } from "../../../kernels/batched/quantize.ts";
+import { keeping, mixAndQuantize, quantizeRows } from "../../../kernels/batched/quantize.ts";
 import { sliceParts, sliceProduct, sliceThreads, sliceTile } from "../../../kernels/batched/slices.ts";
 import { laneSum, teamSums } from "../../../kernels/batched/team-sum.ts";
 import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
@@ -31,6 +31,13 @@ export const MAX_BATCHED_ROWS = 64;
  */
 export function batchedKernels(): DecodeKernels {
   const staged = new Map<Scratch, Staged>();
+  /** What sparse layers have left, until somebody asks for it: most often the next layer's norm. */
+  const mixes = new Map<Scratch, Mix>();
+  const settle = (gpu: GpuContext, { scratch }: GpuTensor) => {
+    const mix = mixes.get(scratch);
+    if (!mixes.delete(scratch) || !mix) return;
+    mixParts(gpu, mix);
+  };
   const stage = (gpu: GpuContext, input: Input, wanted: Wanted): Staged => {
     const known = staged.get(input.x.scratch);
     const isKnown =
@@ -39,7 +46,9 @@ export function batchedKernels(): DecodeKernels {
       known.offset === input.x.offset &&
       known.isWide === wanted.isWide &&
       (wanted.keeps === "nothing" || known.keeps === wanted.keeps);
-    const result = isKnown ? known : quantize(gpu, input, wanted);
+    if (input.kind !== "rmsNorm") settle(gpu, input.x);
+    const result = isKnown ? known : quantize(gpu, input, wanted, mixes.get(input.x.scratch));
+    mixes.delete(input.x.scratch);
     staged.set(input.x.scratch, result);
     return result;
   };
@@ -56,8 +65,11 @@ export function batchedKernels(): DecodeKernels {
     canMixExperts,
     routedExperts: (gpu, parts) => {
       const input = { kind: "rmsNorm", x: parts.x, norm: parts.norm } as const;
-      return routedExperts(gpu, parts, stage(gpu, input, { isWide: false, keeps: "nothing" }));
+      const mix = routedExperts(gpu, parts, stage(gpu, input, { isWide: false, keeps: "nothing" }));
+      mixes.set(mix.y.scratch, mix);
+      return mix.y;
     },
+    settle,
   };
 }
 
@@ -81,7 +93,7 @@ interface Wanted {
 
 const factorOf = (input: Input) => (input.kind === "plain" ? undefined : input.norm.weight);
 
-function quantize({ recorder, batchBuffer }: GpuContext, input: Input, { isWide, keeps }: Wanted): Staged {
+function quantize({ recorder, batchBuffer }: GpuContext, input: Input, { isWide, keeps }: Wanted, mix?: Mix): Staged {
   const { x } = input;
   const { rows, columns } = x;
   const { subgroupMaxSize: lanes, maxInvocations } = recorder.profile;
@@ -90,37 +102,50 @@ function quantize({ recorder, batchBuffer }: GpuContext, input: Input, { isWide,
   const digitScales = recorder.tensor("digit scales", rows, columns / 16);
   const floats = keeps === "floats" ? recorder.tensor("floats", rows, columns) : undefined;
   const halves = keeps === "halves" ? halfRows(recorder, rows, columns) : undefined;
-  quantizeRows(recorder, {
-    uses: [
-      sizes({
-        lanes,
-        teams: workgroup / lanes,
-        workgroup,
-        rounds: Math.ceil(columns / 8 / workgroup),
-        blocks: columns / 32,
-        ...(keeps === "halves" && { m: recorder.profile.matrix!.m, k: recorder.profile.matrix!.k }),
-      }),
-      inputs[input.kind],
-      digits[isWide ? "q8" : "q4"],
-      keeping[keeps],
-    ],
-    buffers: {
-      x,
-      digits: values,
-      digitScales,
-      batch: batchBuffer,
-      ...(floats && { floats }),
-      ...halves,
-      ...(input.kind !== "plain" && { factor: input.norm.weight }),
-      ...(input.kind === "gatedRmsNorm" && { gate: input.gate }),
-    },
-    constants: {
-      COLUMNS: columns,
-      ...(input.kind !== "plain" && { EPS: input.norm.eps }),
-      ...(input.kind === "gatedRmsNorm" && { HEAD_DIM: input.norm.weight.columns }),
-    },
-    grid: [rows],
-  });
+  const fragments = [
+    sizes({
+      lanes,
+      teams: workgroup / lanes,
+      workgroup,
+      rounds: Math.ceil(columns / 8 / workgroup),
+      blocks: columns / 32,
+      ...(keeps === "halves" && { m: recorder.profile.matrix!.m, k: recorder.profile.matrix!.k }),
+      ...mix?.sizes,
+    }),
+    digits[isWide ? "q8" : "q4"],
+    keeping[keeps],
+  ];
+  const buffers = {
+    digits: values,
+    digitScales,
+    batch: batchBuffer,
+    ...(floats && { floats }),
+    ...halves,
+  };
+  if (mix && input.kind === "rmsNorm") {
+    mixAndQuantize(recorder, {
+      uses: fragments,
+      buffers: { ...buffers, ...mix.buffers, y: mix.y, factor: input.norm.weight },
+      constants: { COLUMNS: columns, EPS: input.norm.eps },
+      grid: [rows],
+    });
+  } else {
+    quantizeRows(recorder, {
+      uses: [...fragments, inputs[input.kind]],
+      buffers: {
+        ...buffers,
+        x,
+        ...(input.kind !== "plain" && { factor: input.norm.weight }),
+        ...(input.kind === "gatedRmsNorm" && { gate: input.gate }),
+      },
+      constants: {
+        COLUMNS: columns,
+        ...(input.kind !== "plain" && { EPS: input.norm.eps }),
+        ...(input.kind === "gatedRmsNorm" && { HEAD_DIM: input.norm.weight.columns }),
+      },
+      grid: [rows],
+    });
+  }
   return {
     rows,
     columns,
@@ -366,12 +391,19 @@ function canMixExperts(
   );
 }
 
-/** Routing, experts, shared expert, mix and residual of some rows: [rows, H]. */
+/** What is left of a sparse layer when its experts are done. */
+interface Mix {
+  readonly y: GpuTensor;
+  readonly buffers: { readonly parts: GpuTensor; readonly weights: GpuTensor; readonly residual: GpuTensor };
+  readonly sizes: { readonly topK: number; readonly rows: number };
+}
+
+/** Routing, experts and shared expert of some rows. */
 function routedExperts(
   gpu: GpuContext,
   { experts, logits, sharedGateUp, sharedGate, sharedDown, residual }: ExpertParts,
   { rows, columns, digits: values, digitScales }: Staged,
-): GpuTensor {
+): Mix {
   const { recorder, batchBuffer: batch } = gpu;
   const { profile } = recorder;
   const { gateUp, down, topK } = experts;
@@ -379,12 +411,15 @@ function routedExperts(
   const inner = down.columns;
   const format = gateUp.format;
   invariant(isPacked(format), `${gateUp.label} is ${format}, not packed`);
-  invariant(sharedGateUp.scratch === logits.scratch, "the products of the layer's input lie apart");
+  invariant(
+    [sharedGateUp, sharedGate].every((part) => part.scratch === logits.scratch),
+    "the products of the layer's input lie apart",
+  );
   const pairs = rows * topK;
   const common = { topK, rows };
 
   const ids = recorder.tensor("expert ids", rows, topK);
-  const weights = recorder.tensor("expert weights", rows, topK);
+  const weights = recorder.tensor("expert weights", rows, topK + 1);
   const hiddenDigits = recorder.tensor("expert hidden", pairs + rows, inner / 2);
   const hiddenScales = recorder.tensor("expert hidden scales", pairs + rows, inner / 16);
   const workgroup = subgroup * Math.min(ROUTE_SUBGROUPS, Math.floor(profile.maxInvocations / subgroup));
@@ -394,7 +429,7 @@ function routedExperts(
       digits[format],
     ],
     buffers: { logits, ids, weights, hiddenDigits, hiddenScales, batch },
-    constants: { EXPERTS: experts.experts, INNER: inner, SHARED_AT: sharedGateUp.offset },
+    constants: { EXPERTS: experts.experts, INNER: inner, SHARED_AT: sharedGateUp.offset, GATE_AT: sharedGate.offset },
     grid: [rows],
   });
 
@@ -433,12 +468,19 @@ function routedExperts(
     grid: [Math.ceil(columns / second.span), pairs + Math.ceil(rows / SHARED_ROWS)],
   });
 
-  const y = recorder.tensor("mix-experts", rows, columns);
+  return {
+    y: recorder.tensor("mix-experts", rows, columns),
+    buffers: { parts, weights, residual },
+    sizes: common,
+  };
+}
+
+/** Mix and residual: [rows, H]. */
+function mixParts({ recorder, batchBuffer: batch }: GpuContext, { y, buffers, sizes: common }: Mix): void {
   batchedMix(recorder, {
     uses: [sizes({ ...common, workgroup: MIX_THREADS })],
-    buffers: { parts, weights, gate: sharedGate, residual, y, batch },
-    constants: { COLUMNS: columns },
-    grid: [Math.ceil(columns / MIX_THREADS), rows],
+    buffers: { ...buffers, y, batch },
+    constants: { COLUMNS: y.columns },
+    grid: [Math.ceil(y.columns / (4 * MIX_THREADS)), y.rows],
   });
-  return y;
 }

@@ -37,7 +37,9 @@ export class DecodeOps implements Ops {
 
   /** The tensor that a result stands for. */
   tensor(value: Tensor): GpuTensor {
-    return value instanceof Lazy ? value.tensor : (value as GpuTensor);
+    const tensor = tensorOf(value);
+    this.#kernels.settle?.(this.#gpu, tensor);
+    return tensor;
   }
 
   embed(table: GpuWeight, batch: Batch): Value {
@@ -153,7 +155,7 @@ export class DecodeOps implements Ops {
     if (x instanceof Lazy && !x.isRecorded) {
       const { formula } = x;
       const { profile } = this.#gpu.recorder;
-      if (formula.kind === "rmsNorm") return { kind: "rmsNorm", x: this.tensor(formula.x), norm: formula.norm };
+      if (formula.kind === "rmsNorm") return { kind: "rmsNorm", x: tensorOf(formula.x), norm: formula.norm };
       if (formula.kind === "gatedRmsNorm") {
         const { norm } = formula;
         const input = {
@@ -202,6 +204,8 @@ export class DecodeOps implements Ops {
     });
   }
 }
+
+const tensorOf = (value: Tensor): GpuTensor => (value instanceof Lazy ? value.tensor : (value as GpuTensor));
 
 /** The formula of a result, if it is of that kind. */
 function formula<K extends Lazy["formula"]["kind"]>(

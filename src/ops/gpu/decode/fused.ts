@@ -36,6 +36,8 @@ export interface DecodeKernels {
   canMixExperts(layer: Pick<ExpertParts, "x" | "experts" | "sharedDown" | "residual">, profile: DeviceProfile): boolean;
   /** Routing, experts, shared expert, mix and residual: [rows, H]. */
   routedExperts(gpu: GpuContext, parts: ExpertParts): GpuTensor;
+  /** Records what is left to do for a tensor, where a product of its norm could have done it on the way. */
+  settle?(gpu: GpuContext, tensor: GpuTensor): void;
 }
 
 /** Kernels of a step of one row. */
