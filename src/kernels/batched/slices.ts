@@ -11,16 +11,12 @@ import { expand } from "../lib/unroll.ts";
 import { halfFragments } from "../matrix/halves.ts";
 import { STORE, STORE_PLUS } from "./product.ts";
 
-/** Subgroups of a workgroup, and matrices along W's columns that each has at a time. */
+/** Subgroups of a workgroup, and matrices along W's columns that each has at a time: a group of 32 for each lane. */
 const SLICES = 8;
 const DEPTH = 4;
 
-/** What a workgroup takes of rows of x (at most), of rows of W for each matrix along them, and of their columns in one turn. */
-export const sliceTile = ({ m, n, k }: MatrixShape) => ({
-  rows: 2 * m,
-  columns: n,
-  step: SLICES * DEPTH * k,
-});
+/** What a workgroup takes of rows of x (at most), of rows of W, and of their columns in one turn. */
+export const sliceTile = ({ m, n, k }: MatrixShape) => ({ rows: 2 * m, columns: n, step: SLICES * DEPTH * k });
 
 /** Threads of a workgroup. */
 export const sliceThreads = (lanes: number): number => SLICES * lanes;
@@ -34,17 +30,10 @@ export const sliceProduct = defineKernel({
   constants: ["COLUMNS"],
 });
 
-/**
- * The parts of a product by their formats: bound as weight0, weight1, …; constants ROWS0, START0, GROUPS0, … A workgroup has
- * so many matrices along rows of x and of W.
- */
-export function sliceParts(
-  formats: readonly WeightFormat[],
-  { rowMatrices, columnMatrices }: { readonly rowMatrices: number; readonly columnMatrices: number },
-  hasPlus: boolean,
-): Fragment[] {
-  const counts = { i: rowMatrices, j: columnMatrices, k: DEPTH, r: (columnMatrices * DEPTH) / 4 };
-  const sizes = { SLICES, COLUMN_MATRICES: columnMatrices, DEPTH, ROW_MATRICES: rowMatrices };
+/** The parts of a product by their formats: bound as weight0, weight1, …; constants ROWS0, START0, GROUPS0, … */
+export function sliceParts(formats: readonly WeightFormat[], rowMatrices: number, hasPlus: boolean): Fragment[] {
+  const counts = { i: rowMatrices, k: DEPTH };
+  const sizes = { SLICES, DEPTH, ROW_MATRICES: rowMatrices };
   return [
     {
       name: "slices",

@@ -173,9 +173,6 @@ function canSlice({ matrix, serialWorkgroups, maxInvocations, subgroupMaxSize }:
   );
 }
 
-/** Below that, narrow tiles keep more of a GPU busy. */
-const MIN_WIDE_TILES = 256;
-
 /** Rows in f16 are read as whole matrices. */
 function halfRows(recorder: Recorder, rows: number, columns: number) {
   const whole = sliceTile(recorder.profile.matrix!).rows;
@@ -261,13 +258,11 @@ function sliced(
   const tile = sliceTile(matrix);
   const total = weights.reduce((sum, w) => sum + w.rows, 0);
   const y = recorder.tensor(weights[0].label, rows, total);
-  const columnMatrices = total / tile.columns < MIN_WIDE_TILES ? 1 : 2;
-  const { constants, groups, views } = layOut(y, weights, () => columnMatrices * tile.columns);
-  const rowMatrices = Math.min(Math.ceil(rows / matrix.m), tile.rows / matrix.m);
+  const { constants, groups, views } = layOut(y, weights, () => tile.columns);
   sliceProduct(recorder, {
     uses: sliceParts(
       weights.map((w) => w.format),
-      { rowMatrices, columnMatrices },
+      Math.min(Math.ceil(rows / matrix.m), tile.rows / matrix.m),
       plus !== undefined,
     ),
     buffers: {
