@@ -32,9 +32,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // One workgroup keeps each input: a key head's where its first value head is.
     if (isValue || head % heads == 0u) { keep(row, channel, slot, position); }
   }
+  begin(row, thread);
   workgroupBarrier();
   let q$p = mask$p * mixed[key$p];
   let k$p = mask$p * mixed[keys + key$p];
   let v$f = mixed[2u * keys + min(first + $fu, values - 1u)];
 $delta
+  finish(head, thread);
 }

@@ -8,13 +8,11 @@ override X_OFFSET: u32;
 override X_STRIDE: u32;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;            // [rows, q | k | v], a view
-@group(0) @binding(1) var<storage, read> gates: array<f32>;              // [rows, b | a], a view
 @group(0) @binding(2) var<storage, read> negA: array<f32>;               // [VALUE_HEADS]
-@group(0) @binding(3) var<storage, read> dtBias: array<f32>;             // [VALUE_HEADS]
-@group(0) @binding(4) var<storage, read_write> state: array<vec4<f32>>;  // [slot][value head][value dim][key dim]
-@group(0) @binding(6) var<storage, read_write> ring: array<vec4<f32>>;   // [slot][position mod RING][channel]
-@group(0) @binding(7) var<storage, read_write> y: array<vec4<f32>>;      // [rows, value head, value dim]
-@group(0) @binding(8) var<storage, read> factors: array<vec4<f32>>;      // [channel], four taps each
+@group(0) @binding(4) var<storage, read> dtBias: array<f32>;             // [VALUE_HEADS]
+@group(0) @binding(8) var<storage, read_write> state: array<vec4<f32>>;  // [slot][value head][value dim][key dim]
+@group(0) @binding(9) var<storage, read_write> ring: array<vec4<f32>>;   // [slot][position mod RING][channel]
+@group(0) @binding(10) var<storage, read> factors: array<vec4<f32>>;     // [channel], four taps each
 
 fn stateAt(slot: u32, head: u32, four: u32) -> u32 {
   return ((slot * VALUE_HEADS + head) * VALUE_DIM + 4u * four) * (KEY_DIM / 4u);

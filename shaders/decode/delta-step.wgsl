@@ -15,7 +15,7 @@
   b$f = subgroupAdd(b$f);
   let d$f = strength * (v$f - (decay * keyScale) * a$f);
   let y$f = (decay * queryScale) * b$f + (queryScale * keyScale * products.z) * d$f;
-  if (lane == 0u && first + $fu < values) { y[(row * VALUE_HEADS + head) * values + first + $fu] = y$f; }
+  if (lane == 0u && first + $fu < values) { keepOutput(row, head, first + $fu, y$f); }
   let isKept$f_$p = $pu * LANES + lane < keys && first + $fu < values;
   if (isKept$f_$p) { state[at$f + key$p] = decay * S$f_$p[0] + k$p * (keyScale * d$f.x); }
   if (isKept$f_$p) { state[at$f + key$p + keys] = decay * S$f_$p[1] + k$p * (keyScale * d$f.y); }

@@ -1,3 +1,5 @@
+import deltaDigits from "../../../shaders/batched/delta-digits.wgsl?raw";
+import keepDigits from "../../../shaders/batched/keep-digits.wgsl?raw";
 import keepFloats from "../../../shaders/batched/keep-floats.wgsl?raw";
 import keepHalves from "../../../shaders/batched/keep-halves.wgsl?raw";
 import source from "../../../shaders/batched/quantize.wgsl?raw";
@@ -5,15 +7,17 @@ import x8Mixed from "../../../shaders/batched/x8-mixed.wgsl?raw";
 import rmsNorm from "../../../shaders/decode/input-rms-norm.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
+import { convState } from "../decode/conv-delta.ts";
+import { deltaGates } from "../delta/delta-gates.ts";
 import { batchFragment } from "../lib/batch.ts";
 import { mixed } from "./experts.ts";
 
-/** Rows as digits, and `keeping` says whether as floats or f16 too. Needs `sizes`, one of `inputs`, one of `digits`. Grid: [rows]. */
+/** Rows as `keeping` and `keepingDigits` say. Needs `sizes`, one of `inputs`, one of `digits`. Grid: [rows]. */
 export const quantizeRows = defineKernel({
   name: "batched-quantize",
   source,
   uses: [batchFragment],
-  buffers: ["x", "digits", "digitScales", "batch"],
+  buffers: ["x", "batch"],
   constants: ["COLUMNS"],
 });
 
@@ -22,10 +26,43 @@ export const mixAndQuantize = defineKernel({
   name: "batched-mix-quantize",
   source,
   uses: [batchFragment, mixed, { name: "input-mixed-rms-norm", source: `${x8Mixed}\n${rmsNorm}` }],
-  buffers: ["parts", "weights", "residual", "y", "factor", "digits", "digitScales", "batch"],
+  buffers: ["parts", "weights", "residual", "y", "factor", "batch"],
   constants: ["COLUMNS", "EPS"],
 });
 
+/**
+ * The same of the gated norm of what the delta rule gives. All views are of one tensor. Needs also what `batchedConvDelta` does, ROUNDS, TEAMS.
+ * Grid: [heads, rows].
+ */
+export const deltaAndQuantize = defineKernel({
+  name: "batched-delta-quantize",
+  source: "",
+  uses: [
+    batchFragment,
+    { name: "delta-gates-of-x", source: (deltaGates.source as string).replace(/\bgates\[([^\]]*)\]/g, "gateAt($1)") },
+    convState,
+    { name: "delta-digits", source: deltaDigits },
+  ],
+  buffers: ["x", "negA", "dtBias", "state", "ring", "factors", "factor", "batch"],
+  constants: [
+    ...(["KEY_HEADS", "VALUE_HEADS", "KEY_DIM", "VALUE_DIM", "RING"] as const),
+    ...(["COLUMNS", "EPS", "GATE_OFFSET", "GATES_OFFSET", "GATES_STRIDE"] as const),
+  ],
+});
+
+/** Whether rows are kept as digits. */
+export const keepingDigits = {
+  yes: { name: "keep-digits", source: keepDigits },
+  no: {
+    name: "keep-no-digits",
+    source: `
+fn keepEight(index: u32, x: mat2x4<f32>, scale: f32) {
+  if (index < 4u * BLOCKS) { keepRow(index, x, scale); }
+}`,
+  },
+} as const satisfies Record<string, Fragment>;
+
+/** What else they are kept as. */
 export const keeping = {
   floats: { name: "keep-floats", source: keepFloats },
   halves: { name: "keep-halves", source: keepHalves },

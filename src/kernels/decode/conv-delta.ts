@@ -1,12 +1,21 @@
 import shared from "../../../shaders/batched/conv-delta.wgsl?raw";
 import source from "../../../shaders/decode/conv-delta.wgsl?raw";
 import state from "../../../shaders/decode/conv-state.wgsl?raw";
+import output from "../../../shaders/decode/delta-output.wgsl?raw";
 import step from "../../../shaders/decode/delta-step.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
 import { deltaGates } from "../delta/delta-gates.ts";
 import { batchFragment } from "../lib/batch.ts";
 import { expand } from "./expand.ts";
+
+/** What the delta rule of one token of each sequence reads and writes, but for its outputs. */
+export const convState: Fragment = { name: "conv-state", source: state };
+
+const plainOutput: Fragment = { name: "delta-output", source: output };
+
+const BUFFERS = ["x", "gates", "negA", "dtBias", "state", "ring", "y", "factors", "batch"] as const;
+const CONSTANTS = ["KEY_HEADS", "VALUE_HEADS", "KEY_DIM", "VALUE_DIM", "RING"] as const;
 
 /**
  * Convolution of four taps and delta rule, one token a sequence. Needs `sizes` LANES, TEAMS, FOURS, and `deltaColumns`.
@@ -15,13 +24,19 @@ import { expand } from "./expand.ts";
 export const convDelta = defineKernel({
   name: "decode-conv-delta",
   source: "",
-  uses: [batchFragment, deltaGates, { name: "conv-state", source: state }],
-  buffers: ["x", "gates", "negA", "dtBias", "state", "ring", "y", "factors", "batch"],
-  constants: ["KEY_HEADS", "VALUE_HEADS", "KEY_DIM", "VALUE_DIM", "RING"],
+  uses: [batchFragment, deltaGates, convState, plainOutput],
+  buffers: BUFFERS,
+  constants: CONSTANTS,
 });
 
 /** The same by a workgroup for each value head. Needs `sizes` LANES, FOURS, KEY_FOURS, VALUE_FOURS, and `headColumns`. Grid: [heads, rows]. */
-export const batchedConvDelta = defineKernel({ ...convDelta, name: "batched-conv-delta" });
+export const batchedConvDelta = defineKernel({
+  name: "batched-conv-delta",
+  source: "fn begin(row: u32, thread: u32) {}\nfn finish(head: u32, thread: u32) {}",
+  uses: [batchFragment, deltaGates, convState, plainOutput],
+  buffers: BUFFERS,
+  constants: CONSTANTS,
+});
 
 /** For columns of S of a subgroup, in fours, and vectors of each column of a lane. */
 export const deltaColumns = (fours: number, parts: number): Fragment => ({

@@ -13,7 +13,7 @@ import type {
 import type { GpuContext, GpuRouting } from "../gpu-ops.ts";
 import { GpuOps } from "../gpu-ops.ts";
 import type { GpuKVCache, GpuRecurrentState } from "../state.ts";
-import { canConvDelta, convGatedDelta, type DecodeKernels, type Input, oneRowKernels } from "./fused.ts";
+import { canConvDelta, type DecodeKernels, type Input, oneRowKernels } from "./fused.ts";
 import { Lazy } from "./lazy.ts";
 
 type Value = GpuTensor | Lazy;
@@ -82,7 +82,7 @@ export class DecodeOps implements Ops {
       const conv = formula(qkv, "causalConv");
       if (conv && !(qkv as Lazy).isRecorded) {
         const parts = { x: this.tensor(conv.x), factors: conv.weight, gates: this.tensor(gates), delta, state };
-        if (canConvDelta(parts)) return convGatedDelta(this.#gpu, parts);
+        if (canConvDelta(parts)) return this.#kernels.convGatedDelta(this.#gpu, parts);
       }
       return this.#plain.gatedDelta(this.tensor(qkv), this.tensor(gates), delta, state, batch);
     });
@@ -160,7 +160,7 @@ export class DecodeOps implements Ops {
         const { norm } = formula;
         const input = {
           kind: "gatedRmsNorm",
-          x: this.tensor(formula.x),
+          x: tensorOf(formula.x),
           gate: this.tensor(formula.gate),
           norm,
         } as const;

@@ -1,7 +1,7 @@
 import { invariant } from "../../../errors.ts";
 import type { DeviceProfile } from "../../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../../gpu/resources.ts";
-import { batchedConvDelta, convDelta, deltaColumns, headColumns } from "../../../kernels/decode/conv-delta.ts";
+import { convDelta, deltaColumns } from "../../../kernels/decode/conv-delta.ts";
 import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
 import { decodeDown, decodeGateUp, decodeGateUpPaged, downRows } from "../../../kernels/decode/experts.ts";
 import { inputs } from "../../../kernels/decode/inputs.ts";
@@ -33,6 +33,8 @@ export interface DecodeKernels {
   canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean;
   /** input · Wᵀ (+ plus) for each weight: views of one tensor. */
   product(gpu: GpuContext, input: Input, weights: readonly GpuWeight[], plus?: GpuTensor): GpuTensor[];
+  /** Convolution and delta rule of one token of each sequence, where `canConvDelta`: [rows, Hv·dv]. */
+  convGatedDelta(gpu: GpuContext, parts: DeltaParts): GpuTensor;
   canMixExperts(layer: Pick<ExpertParts, "x" | "experts" | "sharedDown" | "residual">, profile: DeviceProfile): boolean;
   /** Routing, experts, shared expert, mix and residual: [rows, H]. */
   routedExperts(gpu: GpuContext, parts: ExpertParts): GpuTensor;
@@ -41,7 +43,13 @@ export interface DecodeKernels {
 }
 
 /** Kernels of a step of one row. */
-export const oneRowKernels = (): DecodeKernels => ({ canProduct, product, canMixExperts, routedExperts });
+export const oneRowKernels = (): DecodeKernels => ({
+  canProduct,
+  product,
+  convGatedDelta,
+  canMixExperts,
+  routedExperts,
+});
 
 /** input · Wᵀ (+ plus) of one row for each weight, in one dispatch. */
 function product({ recorder }: GpuContext, input: Input, weights: readonly GpuWeight[], plus?: GpuTensor): GpuTensor[] {
@@ -115,7 +123,6 @@ const LARGE_ROWS = 4096;
 const GATE_UP = { teams: 16, pairs: 1 };
 const DOWN = { teams: 16, rowsPerTeam: 1 };
 const DELTA_TEAMS = 2;
-const HEAD_TEAMS = 8;
 
 function canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean {
   const packed = new Set(weights.map((w) => w.format).filter(isPacked));
@@ -157,15 +164,19 @@ export const canConvDelta = ({ x, factors, delta: { shape } }: DeltaParts): bool
   shape.keyDim % 4 === 0 &&
   shape.valueDim % 4 === 0;
 
-/** Convolution and delta rule of one token a sequence: [rows, Hv·dv]. */
-export function convGatedDelta(
+/** Convolution and delta rule of one token: [1, Hv·dv]. */
+function convGatedDelta(
   { recorder, batchBuffer }: GpuContext,
   { x, factors, gates, delta, state }: DeltaParts,
 ): GpuTensor {
   const { keyHeads, valueHeads, keyDim, valueDim } = delta.shape;
-  const { subgroupMaxSize: lanes, maxInvocations } = recorder.profile;
-  const y = recorder.tensor("gated-delta", x.rows, valueHeads * valueDim);
-  const call = {
+  const lanes = recorder.profile.subgroupMaxSize;
+  const y = recorder.tensor("gated-delta", 1, valueHeads * valueDim);
+  convDelta(recorder, {
+    uses: [
+      sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, fours: 1 }),
+      deltaColumns(1, Math.ceil(keyDim / 4 / lanes)),
+    ],
     buffers: {
       x,
       gates,
@@ -184,27 +195,7 @@ export function convGatedDelta(
       VALUE_DIM: valueDim,
       RING: CONV_RING,
     },
-  };
-  const parts = Math.ceil(keyDim / 4 / lanes);
-  const valueFours = valueDim / 4;
-  if (x.rows === 1) {
-    convDelta(recorder, {
-      uses: [sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, fours: 1 }), deltaColumns(1, parts)],
-      ...call,
-      grid: [Math.ceil(valueFours / DELTA_TEAMS), valueHeads],
-    });
-    return y;
-  }
-  // One workgroup has all columns of a head, so that it convolves for all of them once.
-  const teams = Math.min(HEAD_TEAMS, Math.floor(maxInvocations / lanes), valueFours);
-  const fours = Math.ceil(valueFours / teams);
-  batchedConvDelta(recorder, {
-    uses: [
-      sizes({ lanes, workgroup: teams * lanes, fours, keyFours: keyDim / 4, valueFours }),
-      headColumns(fours, parts),
-    ],
-    ...call,
-    grid: [valueHeads, x.rows],
+    grid: [Math.ceil(valueDim / (4 * DELTA_TEAMS)), valueHeads],
   });
   return y;
 }
