@@ -1,6 +1,6 @@
 // The second half of the experts: down(hidden) of each pair (row, expert), and behind them of the shared expert for each row.
 // A workgroup takes SPAN rows of one expert. A team of LANES has a pair's hidden vector in registers and lets the expert's rows
-// pass, PLACES at a time, the next ones on their way meanwhile. Grid: [COLUMNS / SPAN, ROWS · TOP_K + ⌈ROWS / SHARED_ROWS⌉].
+// pass, PLACES at a time, the next ones on their way meanwhile. Grid: [COLUMNS / SPAN, ⌈ROWS / SHARED_ROWS⌉ + ROWS · TOP_K].
 
 override COLUMNS: u32;  // of y
 
@@ -11,18 +11,21 @@ override COLUMNS: u32;  // of y
 @group(0) @binding(9) var<storage, read> sharedWeightScales: array<u32>;
 
 const PAIRS = ROWS * TOP_K;
+// They take longest, so they begin first.
+const SHARED_GROUPS = (ROWS + SHARED_ROWS - 1u) / SHARED_ROWS;
 const TEAMS_ACROSS = SUBGROUP / LANES;
 const SPAN = TEAMS * PLACES * TURNS;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  if (group.y < PAIRS) {
-    let count = findPairs(group.y, thread);
-    if (count > 0u) { routed(ids[group.y] * COLUMNS, 0u, count, group.x, thread); }
-  } else {
-    let begin = (group.y - PAIRS) * SHARED_ROWS;
+  if (group.y < SHARED_GROUPS) {
+    let begin = group.y * SHARED_ROWS;
     let end = min(begin + SHARED_ROWS, tokenCount());
     if (begin < end) { forAll(0u, begin, end, group.x, thread); }
+  } else {
+    let pair = group.y - SHARED_GROUPS;
+    let count = findPairs(pair, thread);
+    if (count > 0u) { routed(ids[pair] * COLUMNS, 0u, count, group.x, thread); }
   }
 }
 
@@ -37,14 +40,14 @@ fn $name(matrix: u32, begin: u32, end: u32, group: u32, thread: u32) {
   // Teams side by side take rows in turn, so that a subgroup reads on without gaps.
   let own = thread / SUBGROUP * PLACES * TEAMS_ACROSS + thread / LANES % TEAMS_ACROSS;
   let first = group * SPAN + own;
-  var w$r_$i = array<vec4<u32>, 1>($weight[blockOf(matrix, first, $ru, $iu, lane)]);
-  var s$r_$i = $weightScales[scaleWord(blockOf(matrix, first, $ru, $iu, lane))];
   for (var n = begin; n < end; n++) {
+    var w$r_$i = array<vec4<u32>, 1>($weight[blockOf(matrix, first, $ru, $iu, lane)]);
+    var s$r_$i = $weightScales[scaleWord(blockOf(matrix, first, $ru, $iu, lane))];
     let pair = $pair;
     let x$i = inputBlock(pair, $iu * LANES + lane);
     for (var turn = 0u; turn < TURNS; turn++) {
       let place = first + turn * TEAMS * PLACES;
-      let next = first + (turn + 1u) % TURNS * TEAMS * PLACES;
+      let next = first + min(turn + 1u, TURNS - 1u) * TEAMS * PLACES;
       let nextW$r_$i = array<vec4<u32>, 1>($weight[blockOf(matrix, next, $ru, $iu, lane)]);
       let nextS$r_$i = $weightScales[scaleWord(blockOf(matrix, next, $ru, $iu, lane))];
       var sum$r = 0.0;

@@ -20,13 +20,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let expert = ids[group.y];
   let lane = thread % LANES;
   let own = thread / LANES * PLACES;
-  var w$r_$i = array<vec4<u32>, 1>(weight[blockOf(expert, group.x * SPAN + own, $ru, $iu, lane)]);
-  var s$r_$i = weightScales[scaleWord(blockOf(expert, group.x * SPAN + own, $ru, $iu, lane))];
   for (var n = 0u; n < count; n++) {
+    var w$r_$i = array<vec4<u32>, 1>(weight[blockOf(expert, group.x * SPAN + own, $ru, $iu, lane)]);
+    var s$r_$i = weightScales[scaleWord(blockOf(expert, group.x * SPAN + own, $ru, $iu, lane))];
     let x$i = inputBlock(found[n] / TOP_K, $iu * LANES + lane);
     for (var turn = 0u; turn < TURNS; turn++) {
       let place = turn * TEAMS * PLACES + own;
-      let next = group.x * SPAN + (turn + 1u) % TURNS * TEAMS * PLACES + own;
+      let next = group.x * SPAN + min(turn + 1u, TURNS - 1u) * TEAMS * PLACES + own;
       let nextW$r_$i = array<vec4<u32>, 1>(weight[blockOf(expert, next, $ru, $iu, lane)]);
       let nextS$r_$i = weightScales[scaleWord(blockOf(expert, next, $ru, $iu, lane))];
       var sum$r = 0.0;

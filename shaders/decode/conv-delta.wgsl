@@ -1,4 +1,4 @@
-// Causal convolution and gated delta rule for one token. A subgroup takes FOURS · 4 columns of S of one value head, and
+// Causal convolution and gated delta rule for one token of each sequence. A subgroup takes FOURS · 4 columns of S of one value head, and
 // convolves the channels that it needs itself, so nobody waits for anybody.
 
 @compute @workgroup_size(WORKGROUP)
@@ -15,7 +15,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let lane = thread % LANES;
   let first = (group.x * TEAMS + thread / LANES) * FOURS;  // of the columns, in fours
   let values = VALUE_DIM / 4u;
-  if (first >= values) { return; }
   let keyHead = head / (VALUE_HEADS / KEY_HEADS);
   let keys = KEY_DIM / 4u;
 
@@ -24,18 +23,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let at$f = stateAt(slot, head, min(first + $fu, values - 1u));
   let old$f_$p = mat4x4<f32>(state[at$f + key$p], state[at$f + key$p + keys], state[at$f + key$p + 2u * keys], state[at$f + key$p + 3u * keys]);
   let keyChannels = KEY_HEADS * keys;
-  let valueChannel = 2u * keyChannels + head * values + first;
+  let valueChannel = 2u * keyChannels + head * values;
   let q$p = mask$p * convolved(row, keyHead * keys + key$p, slot, position);
   let k$p = mask$p * convolved(row, keyChannels + keyHead * keys + key$p, slot, position);
-  let v$f = convolved(row, valueChannel + min($fu, values - 1u - first), slot, position);
+  let v$f = convolved(row, valueChannel + min(first + $fu, values - 1u), slot, position);
+  begin(row, thread);
 $delta
   // One thread keeps each input: these columns' own, and a key head's where its first value head begins. Stores come last:
   // no load may pass them.
-  if (lane < FOURS && first + lane < values) { keep(row, valueChannel + lane, slot, position); }
+  if (lane < FOURS && first + lane < values) { keep(row, valueChannel + first + lane, slot, position); }
   if (first == 0u && head % (VALUE_HEADS / KEY_HEADS) == 0u) {
     for (var i = lane; i < keys; i += LANES) {
       keep(row, keyHead * keys + i, slot, position);
       keep(row, keyChannels + keyHead * keys + i, slot, position);
     }
   }
+  finish(head, thread);
 }

@@ -32,7 +32,7 @@ export const batchedGateUp = defineKernel({
   constants: ["INNER"],
 });
 
-/** The second half, also of the shared expert. Needs `sizes`, `digits`, `teamSums`, `downRows`. Grid: [COLUMNS / SPAN, ROWS · TOP_K + ⌈ROWS / SHARED_ROWS⌉]. */
+/** The second half, also of the shared expert. Needs `sizes`, `digits`, `teamSums`, `downRows`. Grid: [COLUMNS / SPAN, ⌈ROWS / SHARED_ROWS⌉ + ROWS · TOP_K]. */
 export const batchedDown = defineKernel({
   name: "batched-down",
   source: "",

@@ -31,8 +31,8 @@ export const mixAndQuantize = defineKernel({
 });
 
 /**
- * The same of the gated norm of what the delta rule gives. All views are of one tensor. Needs also what `batchedConvDelta` does, ROUNDS, TEAMS.
- * Grid: [heads, rows].
+ * The same of the gated norm of what the delta rule gives, by a workgroup for each head. All views are of one tensor. Needs also what
+ * `convDelta` does, and `sizes` ROUNDS, VALUE_FOURS. Grid: [1, heads, rows].
  */
 export const deltaAndQuantize = defineKernel({
   name: "batched-delta-quantize",

@@ -1,4 +1,3 @@
-import shared from "../../../shaders/batched/conv-delta.wgsl?raw";
 import source from "../../../shaders/decode/conv-delta.wgsl?raw";
 import state from "../../../shaders/decode/conv-state.wgsl?raw";
 import output from "../../../shaders/decode/delta-output.wgsl?raw";
@@ -14,9 +13,6 @@ export const convState: Fragment = { name: "conv-state", source: state };
 
 const plainOutput: Fragment = { name: "delta-output", source: output };
 
-const BUFFERS = ["x", "gates", "negA", "dtBias", "state", "ring", "y", "factors", "batch"] as const;
-const CONSTANTS = ["KEY_HEADS", "VALUE_HEADS", "KEY_DIM", "VALUE_DIM", "RING"] as const;
-
 /**
  * Convolution of four taps and delta rule, one token a sequence. Needs `sizes` LANES, TEAMS, FOURS, and `deltaColumns`.
  * Grid: [value dims / (4 · FOURS · TEAMS), heads, rows].
@@ -25,26 +21,12 @@ export const convDelta = defineKernel({
   name: "decode-conv-delta",
   source: "",
   uses: [batchFragment, deltaGates, convState, plainOutput],
-  buffers: BUFFERS,
-  constants: CONSTANTS,
-});
-
-/** The same by a workgroup for each value head. Needs `sizes` LANES, FOURS, KEY_FOURS, VALUE_FOURS, and `headColumns`. Grid: [heads, rows]. */
-export const batchedConvDelta = defineKernel({
-  name: "batched-conv-delta",
-  source: "fn begin(row: u32, thread: u32) {}\nfn finish(head: u32, thread: u32) {}",
-  uses: [batchFragment, deltaGates, convState, plainOutput],
-  buffers: BUFFERS,
-  constants: CONSTANTS,
+  buffers: ["x", "gates", "negA", "dtBias", "state", "ring", "y", "factors", "batch"],
+  constants: ["KEY_HEADS", "VALUE_HEADS", "KEY_DIM", "VALUE_DIM", "RING"],
 });
 
 /** For columns of S of a subgroup, in fours, and vectors of each column of a lane. */
 export const deltaColumns = (fours: number, parts: number): Fragment => ({
   name: `delta-columns-${fours}-${parts}`,
   source: expand(source.replace("$delta", step), { f: fours, p: parts }),
-});
-
-export const headColumns = (fours: number, parts: number): Fragment => ({
-  name: `head-columns-${fours}-${parts}`,
-  source: expand(shared.replace("$delta", step), { f: fours, p: parts }),
 });

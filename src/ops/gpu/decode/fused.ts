@@ -164,18 +164,20 @@ export const canConvDelta = ({ x, factors, delta: { shape } }: DeltaParts): bool
   shape.keyDim % 4 === 0 &&
   shape.valueDim % 4 === 0;
 
-/** Convolution and delta rule of one token: [1, Hv·dv]. */
-function convGatedDelta(
+/** Convolution and delta rule of one token of each sequence: [rows, Hv·dv]. */
+export function convGatedDelta(
   { recorder, batchBuffer }: GpuContext,
   { x, factors, gates, delta, state }: DeltaParts,
+  y = recorder.tensor("gated-delta", x.rows, delta.shape.valueHeads * delta.shape.valueDim),
 ): GpuTensor {
   const { keyHeads, valueHeads, keyDim, valueDim } = delta.shape;
   const lanes = recorder.profile.subgroupMaxSize;
-  const y = recorder.tensor("gated-delta", 1, valueHeads * valueDim);
+  // What a subgroup convolves serves more columns where there are enough subgroups without.
+  const fours = x.rows === 1 ? 1 : 2;
   convDelta(recorder, {
     uses: [
-      sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, fours: 1 }),
-      deltaColumns(1, Math.ceil(keyDim / 4 / lanes)),
+      sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, fours }),
+      deltaColumns(fours, Math.ceil(keyDim / 4 / lanes)),
     ],
     buffers: {
       x,
@@ -195,7 +197,7 @@ function convGatedDelta(
       VALUE_DIM: valueDim,
       RING: CONV_RING,
     },
-    grid: [Math.ceil(valueDim / (4 * DELTA_TEAMS)), valueHeads],
+    grid: [Math.ceil(valueDim / (4 * fours * DELTA_TEAMS)), valueHeads, x.rows],
   });
   return y;
 }
