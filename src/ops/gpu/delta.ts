@@ -12,6 +12,7 @@ import { deltaPrepare } from "../../kernels/delta/delta-prepare.ts";
 import { deltaRecurrentKernel } from "../../kernels/delta/delta-recurrent.ts";
 import { deltaScanKernel } from "../../kernels/delta/delta-scan.ts";
 import { deltaSolveKernel } from "../../kernels/delta/delta-solve.ts";
+import { deltaStepKernel } from "../../kernels/delta/delta-step.ts";
 import { lanes } from "../../kernels/delta/lanes.ts";
 import type { Batch } from "../batch.ts";
 import type { DeltaShape, DeltaWeights } from "../ops.ts";
@@ -27,6 +28,9 @@ const CONV_TILE_ROWS = 16;
 
 /** Plans for fewer tokens use the recurrent kernel, which needs no second dispatch and compiles faster. */
 const MIN_CHUNKED_TOKENS = 64;
+
+/** Parts of a head's columns in a decode step on a CPU, so that all cores have some where there is one sequence. */
+const STEP_SLICES = 4;
 
 /** What the scan can keep of S in 16 KiB of workgroup memory, beside a chunk's corrections. */
 const MAX_CHUNKED_KEY_DIM = 192;
@@ -87,6 +91,7 @@ export function gatedDelta(
   const fitsChunks = keyDim % 8 === 0 && keyDim <= MAX_CHUNKED_KEY_DIM && valueDim % 16 === 0;
   const isLong = batch.kind === "prefill" && batch.maxTokens >= MIN_CHUNKED_TOKENS;
   const isChunked = isLong && fitsChunks && !soloSubgroup(gpu.recorder.profile);
+  if (batch.kind === "decode" && fitsStep(gpu, delta.shape)) return step(gpu, qkv, gates, delta, state, batch);
   const way = isLong && fitsMatrices(gpu, delta.shape, batch) ? byMatrices : isChunked ? chunked : recurrent;
   return way(gpu, qkv, gates, delta, state, batch);
 }
@@ -101,6 +106,20 @@ export const recurrent: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gat
     buffers: { qkv, gates, negA: delta.negA, dtBias: delta.dtBias, state: state.delta, y, batch: batchBuffer },
     constants: sizes(delta.shape),
     grid: [Math.ceil(((valueDim / 4) * laneCount) / WORKGROUP), valueHeads, batch.maxSequences],
+  });
+  return y;
+};
+
+/** One token of each sequence, where a workgroup had better be one subgroup. */
+export const step: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, delta, state, batch) => {
+  const { keyDim, valueDim, valueHeads } = delta.shape;
+  const lanesOfGroup = soloSubgroup(recorder.profile)!;
+  const y = recorder.tensor("gated-delta", qkv.rows, valueHeads * valueDim);
+  deltaStepKernel(recorder, {
+    uses: [lanes(lanesOfGroup, keyDim)],
+    buffers: { qkv, gates, negA: delta.negA, dtBias: delta.dtBias, state: state.delta, y, batch: batchBuffer },
+    constants: { ...sizes(delta.shape), WORKGROUP: lanesOfGroup, SLICES: STEP_SLICES },
+    grid: [STEP_SLICES, valueHeads, batch.maxSequences],
   });
   return y;
 };
@@ -156,6 +175,11 @@ function fitsMatrices({ recorder: { profile } }: GpuContext, shape: DeltaShape, 
   if (!size) return false;
   const bytes = 4 * chunksOf(batch, size.chunk) * shape.valueHeads * size.operands;
   return bytes <= Math.min(profile.maxBindingBytes, profile.maxBufferBytes);
+}
+
+function fitsStep({ recorder: { profile } }: GpuContext, { keyDim }: DeltaShape): boolean {
+  const lanesOfGroup = soloSubgroup(profile);
+  return lanesOfGroup !== undefined && keyDim % (4 * lanesOfGroup) === 0;
 }
 
 const sizes = ({ keyHeads, valueHeads, keyDim, valueDim }: DeltaShape) => ({

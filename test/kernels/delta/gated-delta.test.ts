@@ -10,7 +10,7 @@ const shape = (keyHeads: number, valueHeads: number, dim = 32) => ({
   convTaps: 4,
 });
 
-describe.each([{}, { subgroups: true }])("gated delta, decode, without %o", (without) => {
+describe.each([{}, { subgroups: true }, { serialWorkgroups: false }])("gated delta, decode, without %o", (without) => {
   test.each([
     { keyHeads: 2, valueHeads: 2, dim: 16 },
     { keyHeads: 2, valueHeads: 4, dim: 32 },
