@@ -1,11 +1,11 @@
 /** Fewest tokens of a prompt that are worth a step of their own. */
 const MIN_CHUNK = 16;
 
-/** A chunk whose time nobody has seen yet. */
-const FIRST_CHUNK = 64;
-
-/** How much longer than the shortest a chunk may take, where even that takes longer than a decode step. */
-const TOLERANCE = 1.25;
+/**
+ * How many times as long as the shortest a chunk may take, where even that takes longer than a decode step: on a large GPU a
+ * chunk of 16 tokens takes 30 ms and one of 512 less than three times that, because all experts' weights are read for either.
+ */
+const TOLERANCE = 3;
 
 /** What one measurement counts against those before it. */
 const WEIGHT = 0.3;
@@ -42,9 +42,10 @@ export class Pace {
     }
     if (this.#debtMs > 0) return 0;
     const sizes = this.#sizes();
-    const shortest = this.#prefill(sizes[0]);
+    if (!this.#prefillMs.has(bucket(sizes[0]))) return sizes[0];
+    const shortest = Math.min(...this.#prefillMs.values());
     const limit = Math.max(this.#decodeMs.get(bucket(decoding)) ?? 0, TOLERANCE * shortest);
-    return sizes.findLast((size) => this.#prefill(size) <= limit) ?? sizes[0];
+    return sizes.findLast((size) => this.#expectedMs(bucket(size)) <= limit) ?? sizes[0];
   }
 
   /** Milliseconds to read so many tokens of a prompt, at the best rate that was seen; 0 where none was. */
@@ -60,13 +61,15 @@ export class Pace {
   }
 
   decoded(rows: number, ms: number): void {
-    const alone = this.#decodeMs.get(bucket(rows));
-    if (alone === undefined || !this.#isDisturbed) learn(this.#decodeMs, bucket(rows), ms);
-    else this.#debtMs += Math.max(0, ms - alone);
-    this.#isDisturbed = false;
-    const dueMs = SHARE * Math.min(ms, alone ?? ms);
+    const key = bucket(rows);
+    const isAlone = !this.#isDisturbed || !this.#decodeMs.has(key);
+    if (isAlone) learn(this.#decodeMs, key, ms);
+    const alone = this.#decodeMs.get(key)!;
+    const due = SHARE * alone;
+    if (!isAlone) this.#debtMs += ms - alone;
     // What is left of one step counts for the next prefill, no more.
-    this.#debtMs = Math.max(-dueMs, this.#debtMs - dueMs);
+    this.#debtMs = Math.max(-due, this.#debtMs - due);
+    this.#isDisturbed = false;
   }
 
   #sizes(): number[] {
@@ -75,12 +78,19 @@ export class Pace {
     return [...sizes, this.#maxChunk];
   }
 
-  /** Milliseconds for so many rows: in proportion to what is known of the next smaller or else the next larger step. */
-  #prefill(rows: number): number {
-    const known = [...this.#prefillMs.keys()].sort((a, b) => a - b);
-    const nearest = known.findLast((size) => size <= bucket(rows)) ?? known[0];
-    if (nearest === undefined) return rows <= FIRST_CHUNK ? 0 : Number.POSITIVE_INFINITY;
-    return (this.#prefillMs.get(nearest)! * bucket(rows)) / nearest;
+  /**
+   * Milliseconds for so many rows: no more than a step of more rows took (the first of a size may have waited for shaders),
+   * and else on the line through the two next to it. Nothing is said of what is more than twice the largest seen.
+   */
+  #expectedMs(rows: number): number {
+    const known = [...this.#prefillMs].sort(([a], [b]) => a - b);
+    const most = Math.min(...known.filter(([size]) => size >= rows).map(([, ms]) => ms));
+    if (this.#prefillMs.has(rows)) return most;
+    const smaller = known.filter(([size]) => size < rows);
+    const [size, ms] = smaller.at(-1)!;
+    const other = known.find(([size]) => size > rows) ?? smaller.at(-2) ?? [0, 0];
+    if (most === Number.POSITIVE_INFINITY && rows > 2 * size) return most;
+    return Math.min(most, ms + Math.max(0, (other[1] - ms) / (other[0] - size)) * (rows - size));
   }
 }
 
