@@ -4,6 +4,7 @@ import type { Device } from "../gpu/device.ts";
 import type { Plan } from "../gpu/plan.ts";
 import type { Stop } from "../gpu/recorder.ts";
 import type { GpuBuffer } from "../gpu/resources.ts";
+import { eachAtOnce } from "../weights/each-at-once.ts";
 import type { ExpertArena } from "./expert-arena.ts";
 import { ExpertReader, type ExpertRows } from "./expert-reader.ts";
 import { ExpertSlots } from "./expert-slots.ts";
@@ -38,6 +39,9 @@ interface Part extends Progress {
   /** Whether the batch has been emptied. */
   readonly resume: boolean;
 }
+
+/** Experts that are read or wait for staging at once: the memory of those that are placed is read into again. */
+const BROUGHT_AT_ONCE = 12;
 
 /** A plan is submitted beyond a layer where it is at least so likely to hold. */
 const LIKELY = 0.5;
@@ -301,15 +305,9 @@ export class ExpertPager {
   /** Brings those of `wanted` that are missing; none of them has to go for another. */
   async #bring(layer: Layer, wanted: ReadonlySet<number>): Promise<void> {
     const missing = [...wanted].filter((expert) => !layer.slots.has(expert));
-    const readings = missing.map(async (expert) => ({ expert, rows: await this.#read(layer, expert) }));
-    // One failure must not leave others unheard of.
-    await Promise.allSettled(
-      readings.map(async (reading) => {
-        const { expert, rows } = await reading;
-        await this.#place(layer, expert, rows, wanted);
-      }),
-    );
-    await Promise.all(readings);
+    await eachAtOnce(missing, BROUGHT_AT_ONCE, async (expert) => {
+      await this.#place(layer, expert, await this.#read(layer, expert), wanted);
+    });
   }
 
   async #read(layer: Layer, expert: number): Promise<ExpertRows> {
