@@ -2,8 +2,9 @@ import type { Link } from "../companion/link.ts";
 import { Link as CompanionLink } from "../companion/link.ts";
 import { type LinkSpeed, measureLink } from "../companion/measure-link.ts";
 import type { Welcome } from "../companion/protocol.ts";
-import { CompanionError, InvalidRequestError } from "../errors.ts";
+import { CompanionError } from "../errors.ts";
 import type { ExpertShape } from "../paging/expert-host.ts";
+import { companionOptions } from "./companion-options.ts";
 import type { Platform } from "./platform.ts";
 import { unpackError } from "./port.ts";
 import type { CompanionInfo, CompanionMode, CompanionOptions } from "./types.ts";
@@ -22,26 +23,6 @@ export interface Own {
   readonly experts: ExpertShape | undefined;
   /** Tokens a second that each way promises. */
   readonly predict: (welcome: Welcome, speed: LinkSpeed) => Promise<CompanionInfo["predicted"]>;
-}
-
-export const companionOptions = (companion: string | CompanionOptions): CompanionOptions =>
-  typeof companion === "string" ? { url: companion } : companion;
-
-/** Fails with `InvalidRequestError` for what cannot be a companion. */
-export function checkCompanion(companion: string | CompanionOptions): void {
-  const { url, mode = "auto", layers } = companionOptions(companion);
-  if (!/^https?:/.test(URL.canParse(url) ? new URL(url).protocol : "")) {
-    throw new InvalidRequestError("companion", `${url} is not an address such as https://host:8000.`);
-  }
-  if (!["auto", "requests", "experts", "layers"].includes(mode)) {
-    throw new InvalidRequestError("companion.mode", `${mode} is none of auto, requests, experts, layers.`);
-  }
-  if (layers !== undefined && (mode !== "layers" || !Number.isSafeInteger(layers) || layers < 1)) {
-    throw new InvalidRequestError(
-      "companion.layers",
-      `${layers} is no number of layers that run here in mode "layers".`,
-    );
-  }
 }
 
 /** Links to a companion, and settles what it is to do. @throws CompanionError */

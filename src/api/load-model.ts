@@ -1,6 +1,4 @@
-import { FailoverEngine } from "../companion/failover-engine.ts";
-import { RemoteEngine } from "../companion/remote-engine.ts";
-import { RemoteExperts } from "../companion/remote-experts.ts";
+import type { RemoteExperts } from "../companion/remote-experts.ts";
 import { GrammarEngine } from "../constraints/grammar-engine.ts";
 import { Engine } from "../engine/engine.ts";
 import { CheckpointError, InvalidRequestError } from "../errors.ts";
@@ -18,15 +16,14 @@ import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
+import { checkCompanion } from "./companion-options.ts";
 import { fingerprint } from "./fingerprint.ts";
-import { checkCompanion, type Lean, leanOn } from "./lean.ts";
+import type { Lean } from "./lean.ts";
 import type { ModelEngine } from "./model-host.ts";
 import { openDevice } from "./open-device.ts";
 import { type OpenedModel, openModel } from "./open-model.ts";
 import type { LoadedRunner, Platform } from "./platform.ts";
-import { predict } from "./predict.ts";
 import { resolveSampling, type SamplingDefaults, samplingDefaults } from "./sampling.ts";
-import { startLayers } from "./start-layers.ts";
 import { storedBytes } from "./stored-bytes.ts";
 import type { LoadOptions, LoadProgress, ModelInfo, ModelSource, StoreReport } from "./types.ts";
 
@@ -103,31 +100,28 @@ async function load(
   const lean =
     options.companion === undefined
       ? undefined
-      : await leanOn(platform, options.companion, {
+      : await (await import("./lean.ts")).leanOn(platform, options.companion, {
           fingerprint: own.fingerprint,
           experts: expertShape(sources),
-          predict: (welcome, speed) =>
-            predict(
-              platform,
-              sources,
-              runnerOptions(config, options, tokenizer?.vocabularySize),
-              options,
-              welcome,
-              speed,
-            ),
+          predict: async (welcome, speed) => {
+            const { predict } = await import("./predict.ts");
+            const wanted = runnerOptions(config, options, tokenizer?.vocabularySize);
+            return predict(platform, sources, wanted, options, welcome, speed);
+          },
         });
   if (lean?.info.mode === "none") lean.link.close();
   if (lean?.info.mode === "requests") {
-    const engine = withFallback(new RemoteEngine(lean.link), lean, alone);
+    const { RemoteEngine } = await import("../companion/remote-engine.ts");
+    const engine = await withFallback(new RemoteEngine(lean.link), lean, alone);
     const info = { ...describeElsewhere(checkpoint, config, sources, options, lean), sampling };
     progress.report("ready");
     return { ...own, engine, info, experts: undefined, keepsFiles: false };
   }
-  const companion =
-    lean?.info.mode === "experts" ? new RemoteExperts(lean.link, expertShape(sources)!, !lean.fallback) : undefined;
+  const companion = lean?.info.mode === "experts" ? await remoteExperts(lean, expertShape(sources)!) : undefined;
   if (lean?.info.mode === "layers") {
     const wanted = runnerOptions(config, options, tokenizer?.vocabularySize);
     const close = () => void checkpoint.close();
+    const { startLayers } = await import("./start-layers.ts");
     const started = await startLayers(platform, sources, wanted, options, progress, lean.link, close).catch((error) => {
       lean.link.close();
       throw error;
@@ -135,7 +129,7 @@ async function load(
     const companion = { ...lean.info, layers: started.layers };
     const info = { ...describe(checkpoint, config, sources, started), sampling, companion };
     progress.report("ready");
-    const engine = withFallback(new Engine(started.runner, options.queue), lean, alone);
+    const engine = await withFallback(new Engine(started.runner, options.queue), lean, alone);
     return { ...own, engine, info, experts: undefined, keepsFiles: started.runner.paging !== undefined };
   }
   progress.start(storedBytes(sources));
@@ -174,8 +168,23 @@ async function load(
 }
 
 /** An engine that leans on a companion, and this device where that is gone. */
-const withFallback = (engine: ModelEngine, { fallback }: Lean, alone: () => Promise<LoadedModel>): ModelEngine =>
-  fallback ? new FailoverEngine(engine, async () => (await alone()).engine) : engine;
+async function withFallback(
+  engine: ModelEngine,
+  { fallback }: Lean,
+  alone: () => Promise<LoadedModel>,
+): Promise<ModelEngine> {
+  if (!fallback) return engine;
+  const { FailoverEngine } = await import("../companion/failover-engine.ts");
+  return new FailoverEngine(engine, async () => (await alone()).engine);
+}
+
+async function remoteExperts(
+  { link, fallback }: Lean,
+  shape: NonNullable<ReturnType<typeof expertShape>>,
+): Promise<RemoteExperts> {
+  const { RemoteExperts } = await import("../companion/remote-experts.ts");
+  return new RemoteExperts(link, shape, !fallback);
+}
 
 function defaultSampling(
   { label }: Checkpoint,

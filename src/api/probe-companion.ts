@@ -1,6 +1,6 @@
 import { Link, type OpenSocket } from "../companion/link.ts";
 import { measureLink } from "../companion/measure-link.ts";
-import { checkCompanion, companionOptions } from "./lean.ts";
+import { checkCompanion, companionOptions } from "./companion-options.ts";
 import { unpackError } from "./port.ts";
 import type { CompanionOptions, CompanionProbe } from "./types.ts";
 

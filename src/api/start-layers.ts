@@ -13,7 +13,7 @@ import { Stage } from "../stages/stage.ts";
 import { StagedRunner } from "../stages/staged-runner.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { loadWeight } from "../weights/load.ts";
-import { companionOptions } from "./lean.ts";
+import { companionOptions } from "./companion-options.ts";
 import { openDevice } from "./open-device.ts";
 import type { Platform } from "./platform.ts";
 import { storedBytes } from "./stored-bytes.ts";

@@ -17,8 +17,8 @@ import type { ScratchArena } from "../gpu/scratch.ts";
 import { convertWeights, type ModelWeights, mapWeights, sumWeights } from "../models/qwen3-next/weights.ts";
 import type { ExpertArena } from "../paging/expert-arena.ts";
 import type { ExpertHost } from "../paging/expert-host.ts";
-import { ExpertPager } from "../paging/expert-pager.ts";
-import { SharedExperts } from "../paging/shared-experts.ts";
+import type { ExpertPager } from "../paging/expert-pager.ts";
+import type { SharedExperts } from "../paging/shared-experts.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { loadWeight, planWeight, weightBytes } from "../weights/load.ts";
 import { type BranchOptions, branchBytes, makeBranch } from "./branch.ts";
@@ -177,7 +177,7 @@ export class ModelRunner implements Runner {
     const runner = new ModelRunner(options, {
       weights: withArena(weights, arena),
       parts,
-      pager: arena && pagerOf(device, arena, parts, options.companion),
+      pager: arena && (await pagerOf(device, arena, parts, options.companion)),
       memory,
       weightBytes: sumWeights(convertWeights(sources, plan), weightBytes).active,
     });
@@ -213,7 +213,7 @@ export class ModelRunner implements Runner {
 
   get companion(): CompanionStats | undefined {
     const stats = this.#companion?.stats;
-    const isAlone = this.#pager instanceof SharedExperts && this.#pager.isAlone;
+    const isAlone = this.#pager && "isAlone" in this.#pager && this.#pager.isAlone;
     return stats && (isAlone ? { ...stats, state: "replaced" } : stats);
   }
 
@@ -365,7 +365,7 @@ export class ModelRunner implements Runner {
   async profile(kind: "decode" | "prefill", step?: SequenceStep): Promise<PlanProfile> {
     const compiled = step ? await this.#prepare(step, kind) : await this.#decodePlan(this.#slots.length);
     const profile = () => profilePlan(this.#device.gpu, compiled.plan);
-    return this.#pager instanceof ExpertPager ? this.#pager.pretending(profile) : profile();
+    return this.#pager && "pretending" in this.#pager ? this.#pager.pretending(profile) : profile();
   }
 
   copyState(from: number, to: number): void {
@@ -605,8 +605,13 @@ export class ModelRunner implements Runner {
   }
 }
 
-function pagerOf(device: Device, arena: ExpertArena, { batch }: RunnerParts, companion?: CompanionExperts) {
-  if (!companion) return new ExpertPager(device, arena, batch);
+/** Fetched where it is needed: most models fit a device. */
+async function pagerOf(device: Device, arena: ExpertArena, { batch }: RunnerParts, companion?: CompanionExperts) {
+  if (!companion) {
+    const { ExpertPager } = await import("../paging/expert-pager.ts");
+    return new ExpertPager(device, arena, batch);
+  }
+  const { SharedExperts } = await import("../paging/shared-experts.ts");
   const layers = arena.weights.map((_, layer) => ({ ...arena.experts(layer, undefined), paging: undefined }));
   return new SharedExperts(device, arena, companion, new ExpertSums(device, layers));
 }

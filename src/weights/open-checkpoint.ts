@@ -1,7 +1,6 @@
 import { CheckpointError } from "../errors.ts";
 import type { Checkpoint, FileSource } from "./checkpoint.ts";
 import { chooseGguf } from "./gguf/choose-gguf.ts";
-import { openGguf } from "./gguf/open-gguf.ts";
 import { openPacked } from "./packed/open-packed.ts";
 import { quantizationScheme } from "./quantized/scheme.ts";
 import { openTensors } from "./tensor-table.ts";
@@ -22,7 +21,10 @@ export async function openCheckpoint(
     const packed = file === undefined ? await openPacked(files, signal) : undefined;
     if (packed) return packed;
     const gguf = await chooseGguf(files, file, signal);
-    return gguf === undefined ? await openFolder(files, signal) : await openGguf(files, gguf, signal);
+    if (gguf === undefined) return await openFolder(files, signal);
+    // A page fetches what reads other formats when it meets one.
+    const { openGguf } = await import("./gguf/open-gguf.ts");
+    return await openGguf(files, gguf, signal);
   } catch (error) {
     await files.close?.();
     throw error;

@@ -2,7 +2,6 @@ import { CheckpointError, invariant } from "../errors.ts";
 import type { CheckpointTensor, FileSource } from "./checkpoint.ts";
 import { dataBytes, type QuantizedFormat, scaleBytes, type WeightFormat } from "./format.ts";
 import { isPackedFile, scalesName, unpackLayout } from "./packed-tensors.ts";
-import { assembleQuantized } from "./quantized/assemble.ts";
 import { undoMlxLayout } from "./quantized/mlx-layout.ts";
 import type { Scheme } from "./quantized/scheme.ts";
 import { readSafetensorsHeader, type StoredTensor } from "./safetensors.ts";
@@ -11,6 +10,9 @@ const SINGLE = "model.safetensors";
 const INDEX = "model.safetensors.index.json";
 
 const FORMATS: Readonly<Record<string, WeightFormat>> = { F32: "f32", F16: "f16", BF16: "bf16" };
+
+/** By other tools. */
+const NOTHING_QUANTIZED = { tensors: [], parts: new Set<string>() };
 
 /**
  * The tensors of a model in safetensors, one file or shards with an index, under Hugging Face's names; `scheme` is what
@@ -35,7 +37,7 @@ export async function openTensors(
     if (!stored.has(name))
       throw new CheckpointError(`${files.label}/${file}`, `${INDEX} names tensor ${name}, not there.`);
   }
-  return undoMlxLayout(tensorTable(files, stored, packedFiles, scheme));
+  return undoMlxLayout(await tensorTable(files, stored, packedFiles, scheme));
 }
 
 interface ShardIndex {
@@ -85,13 +87,17 @@ function weightMap(label: string, bytes: Uint8Array): Map<string, string> {
   return new Map(Object.entries(map as Record<string, string>));
 }
 
-function tensorTable(
+async function tensorTable(
   files: FileSource,
   stored: ReadonlyMap<string, StoredTensor>,
   packedFiles: ReadonlySet<string>,
   scheme: Scheme,
-): Map<string, CheckpointTensor> {
-  const { tensors, parts } = assembleQuantized(files, stored, scheme);
+): Promise<Map<string, CheckpointTensor>> {
+  const isPlain = ({ file, dtype }: StoredTensor) => packedFiles.has(file) || FORMATS[dtype] !== undefined;
+  const { tensors, parts } =
+    scheme.kind === "none" && [...stored.values()].every(isPlain)
+      ? NOTHING_QUANTIZED
+      : (await import("./quantized/assemble.ts")).assembleQuantized(files, stored, scheme);
   const table = new Map<string, CheckpointTensor>();
   const scalesSeen = new Set<string>();
   for (const [name, data] of stored) {
