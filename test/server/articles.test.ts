@@ -1,10 +1,13 @@
 // What articles on these models have their readers type, one test for each of their usages.
-import { readdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Command } from "commander";
 import OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { LocalLLM } from "../../src/api/llm.ts";
 import type { GenerationEvent } from "../../src/api/types.ts";
+import { wantedGpus } from "../../src/cli/gpus.ts";
 import { ServeCommand } from "../../src/cli/serve-command.ts";
 import { serveLoadOptions } from "../../src/cli/serve-model.ts";
 import { type ServeOptions, serveOptions } from "../../src/cli/serve-options.ts";
@@ -13,12 +16,17 @@ import { Engine } from "../../src/engine/engine.ts";
 import { LLM } from "../../src/node.ts";
 import { nodePlatform } from "../../src/platform/node/platform.ts";
 import { createServer, type LLMServer, type ServerOptions } from "../../src/server.ts";
+import { GpuPool } from "../../src/workers/gpu-pool.ts";
+import { buildCli } from "../support/cli.ts";
 import { FakeRunner, VOCABULARY } from "../support/fake-runner.ts";
 import { testAdapterName } from "../support/gpu.ts";
+import { TestHost } from "../support/gpu-workers.ts";
 import { GREEDY } from "../support/greedy.ts";
 import { type Client, client, jsonEvents } from "../support/http.ts";
+import { writeModelFolder } from "../support/model-folder.ts";
 import { fixtureFolder } from "../support/reference-model.ts";
 import { finish, ScriptedLLM, say } from "../support/scripted-llm.ts";
+import { TINY } from "../support/tiny-model.ts";
 import { sproutReference } from "../tokenizer/tokenizers.ts";
 
 const SPROUT = "demo/public/models/sprout";
@@ -57,15 +65,37 @@ function parsed(line: string, ...more: string[]) {
   return { model, options: command.opts<ServeOptions>(), notes: command.notes.join(" ") };
 }
 
+/** A few thousand weights, and a context as long as the large model's. */
+const longModel = mkdtempSync(join(tmpdir(), "sluice-articles-"));
+beforeAll(async () => {
+  await buildCli();
+  writeModelFolder(longModel, { ...TINY, num_hidden_layers: 4, max_position_embeddings: 262_144 });
+});
+afterAll(() => rmSync(longModel, { recursive: true }));
+
+/** What a command line loads a model with, on the adapter under test. */
+const onTestDevice = (options: ServeOptions) => ({
+  ...serveLoadOptions(options),
+  device: { adapter: testAdapterName, dtype: "f32" } as const,
+});
+
 afterEach(() => vi.unstubAllEnvs());
 
 describe("command lines", () => {
-  it("S1 vllm serve with a port, four GPUs and a context", () => {
+  it("S1 vllm serve with a port, four GPUs and a context: a small model in as many stages", async () => {
     const { model, options } = parsed(
       "Qwen/Qwen3-Next-80B-A3B-Instruct --port 8000 --tensor-parallel-size 4 --max-model-len 262144",
     );
     expect(model).toBe("Qwen/Qwen3-Next-80B-A3B-Instruct");
-    expect(options).toMatchObject({ port: 8000, maxModelLen: 262_144 });
+    expect(options.port).toBe(8000);
+    const stages = new TestHost(0, wantedGpus(options)!.length);
+    const pool = await GpuPool.load([stages], longModel, onTestDevice(options));
+    const api = await serve(pool);
+    expect(stages.children).toHaveLength(4);
+    expect(await (await api.get("/v1/models")).json()).toMatchObject({ data: [{ max_model_len: 262_144 }] });
+    const reply = await api.json("/v1/completions", { prompt: [1, 2, 3], ignore_eos: true });
+    expect(reply).toMatchObject({ usage: { prompt_tokens: 3, completion_tokens: 16 } });
+    await pool.dispose();
   });
 
   it("S2 speculation by JSON, under all names of this family's method", () => {
@@ -108,7 +138,7 @@ describe("command lines", () => {
     }
   });
 
-  it("S5 sglang.launch_server, with the beginning of an option's name", () => {
+  it("S5 sglang.launch_server, with the beginning of an option's name: a small model under its routes", async () => {
     const { model, options } = parsed(
       "--model-path Qwen/Qwen3-Next-80B-A3B-Instruct --port 30000 --tp-size 4 --context-length 262144 " +
         "--speculative-algo NEXTN --speculative-num-steps 3 --speculative-eagle-topk 1 --speculative-num-draft-tokens 4",
@@ -119,7 +149,13 @@ describe("command lines", () => {
       maxModelLen: 262_144,
       speculativeConfig: { method: "nextn", num_speculative_tokens: 3 },
     });
-    expect(() => serveLoadOptions(options)).not.toThrow();
+    const llm = await LocalLLM.load(nodePlatform, longModel, onTestDevice(options));
+    const api = await serve(llm);
+    expect(await (await api.get("/get_server_info")).json()).toMatchObject({ context_length: 262_144 });
+    const sampling_params = { max_new_tokens: 5, ignore_eos: true };
+    const reply = await api.json("/generate", { input_ids: [1, 2, 3], sampling_params });
+    expect(reply).toMatchObject({ meta_info: { prompt_tokens: 3, completion_tokens: 5 } });
+    await llm.dispose();
   });
 
   it("S17 a context of a million, and how many such requests fit", async () => {
@@ -136,7 +172,7 @@ describe("command lines", () => {
 });
 
 const servers: LLMServer[] = [];
-async function serve(llm: LocalLLM | ScriptedLLM, options: ServerOptions = {}): Promise<Client> {
+async function serve(llm: LocalLLM | ScriptedLLM | GpuPool, options: ServerOptions = {}): Promise<Client> {
   const server = createServer(llm, { rehearse: false, ...options });
   servers.push(server);
   await server.ready();
