@@ -16,14 +16,21 @@ override GROUPS: u32;
 // Threads that read a segment, 8 logits each.
 const TEAM = SEGMENT / 8u;
 
-fn penalised(logit: f32, seen: u32, base: u32) -> f32 {
-  let repetition = bitcast<f32>(params[base + 6u]);
+// Read once a thread: loads cost as much as all else that is done to a logit.
+struct Change { presence: f32, frequency: f32, repetition: f32, temperature: f32 }
+
+fn changeOf(base: u32) -> Change {
+  return Change(
+    bitcast<f32>(params[base + 4u]), bitcast<f32>(params[base + 5u]), bitcast<f32>(params[base + 6u]),
+    bitcast<f32>(params[base]));
+}
+
+fn changed(logit: f32, seen: u32, by: Change) -> f32 {
   let count = f32(seen & 0x7fffffffu);
   var value = logit;
-  if (seen != 0u) { value = select(value / repetition, value * repetition, value < 0.0); }
-  if (count > 0.0) { value -= bitcast<f32>(params[base + 4u]) + count * bitcast<f32>(params[base + 5u]); }
-  let temperature = bitcast<f32>(params[base]);
-  return select(value, value / temperature, temperature > 0.0);
+  if (seen != 0u) { value = select(value / by.repetition, value * by.repetition, value < 0.0); }
+  if (count > 0.0) { value -= by.presence + count * by.frequency; }
+  return select(value, value / by.temperature, by.temperature > 0.0);
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -34,6 +41,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let base = slot * PARAM_WORDS;
   let biases = slot * (VOCABULARY + (VOCABULARY + 31u) / 32u);
   let isMasked = params[base + MASKED] != 0u;
+  let change = changeOf(base);
   let segment = group.x * (WORKGROUP / TEAM) + lane / TEAM;
   var top = LOWEST;
   var topId = min(segment * SEGMENT, VOCABULARY - 1u);
@@ -45,7 +53,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     // By its bits, because arithmetic on what is not a number may be assumed away.
     if ((bitcast<u32>(logit) & 0x7f800000u) == 0x7f800000u) { finite = 0u; }
     let biased = logit + bitcast<f32>(bias[biases + id]);
-    var value = clamp(penalised(biased, counts[slot * VOCABULARY + id], base), LOWEST, -LOWEST);
+    var value = clamp(changed(biased, counts[slot * VOCABULARY + id], change), LOWEST, -LOWEST);
     if (isMasked && ((bias[biases + VOCABULARY + id / 32u] >> (id % 32u)) & 1u) == 0u) { value = LOWEST; }
     processed[sequence * VOCABULARY + id] = value;
     if (value > top) { top = value; topId = id; }
