@@ -25,7 +25,7 @@ const DIRECTIONS: Record<string, { uses?: string[]; knows?: string[]; loads?: st
   companion: { uses: ["engine", "paging"], knows: ["runner", "stages"] },
   runner: { uses: ["engine", "models", "paging", "ops", "kernels", "weights", "gpu"] },
   stages: { uses: ["engine", "models", "runner", "weights"], knows: ["gpu"] },
-  workers: { uses: ["api"], knows: ["engine"] },
+  workers: { uses: ["api"], knows: ["engine", "runner"] },
   paging: { uses: ["ops", "weights", "gpu"] },
   models: { uses: ["weights"], knows: ["ops"] },
   ops: { uses: ["kernels", "gpu", "weights"] },

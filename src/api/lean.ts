@@ -39,7 +39,7 @@ export async function leanOn(platform: Platform, companion: string | CompanionOp
     if (mode === "experts" && !welcome.experts) {
       throw new CompanionError(
         "model",
-        `The companion ${url} has no experts on its device to compute with. Try mode "requests".`,
+        `The companion ${url} has no experts for others to compute with${welcome.lacks ? `: ${welcome.lacks}` : ""}. Try mode "requests".`,
       );
     }
     const speed = await measureLink(link);

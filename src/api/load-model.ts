@@ -37,6 +37,7 @@ export interface LoadedModel {
   readonly info: ModelInfo;
   readonly experts: ExpertHost | undefined;
   readonly layers?: LayerHost;
+  readonly lacks?: string;
   readonly fingerprint: string;
   /** The files stay in use, and whoever uses them closes them. */
   readonly keepsFiles: boolean;
@@ -159,13 +160,17 @@ async function load(
     progress.report("ready");
     const { runner } = started;
     const engine = new Engine(runner, options.queue, cacheHostBytes);
-    const { experts, layers } = runner;
-    return { ...own, engine, info, experts, layers, keepsFiles: runner.paging !== undefined };
+    const { experts, layers, paging } = runner;
+    const lacks = paging ? "its server reads its experts when they are needed" : stagesText(platform);
+    return { ...own, engine, info, experts, layers, lacks, keepsFiles: runner.paging !== undefined };
   } catch (error) {
     started.runner.dispose();
     throw error;
   }
 }
+
+const stagesText = ({ stages }: Platform): string | undefined =>
+  stages && `its layers are in ${stages.memoryBytes.length} processes, a GPU each`;
 
 /** An engine that leans on a companion, and this device where that is gone. */
 async function withFallback(

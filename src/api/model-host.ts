@@ -18,4 +18,6 @@ export interface ModelHost {
   /** Tells models apart that have the same shape. */
   readonly fingerprint: string;
   readonly info: ModelInfo;
+  /** Why there are no experts and no layers to lean on, where there could be. */
+  readonly lacks?: string;
 }

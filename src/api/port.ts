@@ -1,4 +1,5 @@
 import * as errors from "../errors.ts";
+import type { HostCall, HostEvent } from "./host-calls.ts";
 import type {
   ChatMessage,
   ChatParams,
@@ -34,7 +35,7 @@ export type ToWorker =
   | { readonly kind: "plan"; readonly id: number; readonly source: PortSource; readonly options: PortPlanOptions }
   | { readonly kind: "stats"; readonly id: number }
   | { readonly kind: "clearCache"; readonly id: number }
-  | { readonly kind: "stats"; readonly id: number }
+  | { readonly kind: "host"; readonly id: number; readonly call: HostCall }
   | { readonly kind: "abort"; readonly id: number }
   | { readonly kind: "dispose"; readonly id: number };
 
@@ -42,6 +43,7 @@ export type ToPage =
   | { readonly kind: "progress"; readonly id: number; readonly progress: LoadProgress }
   | { readonly kind: "info"; readonly id: number; readonly info: ModelInfo }
   | { readonly kind: "event"; readonly id: number; readonly event: GenerationEvent }
+  | { readonly kind: "hosted"; readonly id: number; readonly event: HostEvent }
   | { readonly kind: "done"; readonly id: number; readonly value?: unknown }
   | { readonly kind: "error"; readonly id: number; readonly error: PortError };
 

@@ -3,6 +3,7 @@ import { EventChannel } from "../engine/event-channel.ts";
 import { invariant, LLMError, WorkerError } from "../errors.ts";
 import { parseHubId } from "../weights/hub-id.ts";
 import { generation } from "./generation.ts";
+import type { HostCall, HostEvent } from "./host-calls.ts";
 import type { Generation, LanguageModel } from "./llm-interface.ts";
 import { type Port, type PortSource, type ToPage, type ToWorker, unpackError } from "./port.ts";
 import type {
@@ -124,6 +125,15 @@ export class RemoteLLM implements LanguageModel {
 
   async clearCache(): Promise<void> {
     await this.#call({ kind: "clearCache" });
+  }
+
+  /** What the model does for those who lean on it: events, and the answer at the end. */
+  async *hosted(call: HostCall, signal?: AbortSignal): AsyncGenerator<HostEvent, unknown, void> {
+    for await (const message of this.#request({ kind: "host", call }, signal)) {
+      if (message.kind === "hosted") yield message.event;
+      if (message.kind === "done") return message.value;
+    }
+    return undefined;
   }
 
   async dispose(): Promise<void> {

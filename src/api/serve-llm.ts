@@ -1,12 +1,19 @@
 import { invariant } from "../errors.ts";
+import type { HostCall, HostEvent } from "./host-calls.ts";
 import { LocalLLM } from "./llm.ts";
+import type { ModelHost } from "./model-host.ts";
 import { planModel } from "./plan-model.ts";
 import type { Platform } from "./platform.ts";
 import { type Port, packError, type ToPage, type ToWorker } from "./port.ts";
 import type { LoadProgress } from "./types.ts";
 
+/** Does what those who lean on a model want of it. */
+export interface Hosting {
+  answer(host: ModelHost, call: HostCall, tell: (event: HostEvent) => void, signal: AbortSignal): Promise<unknown>;
+}
+
 /** Runs one model for whoever is at the other end of `port`. */
-export function serveLLM(port: Port<ToPage, ToWorker>, platform: Platform): void {
+export function serveLLM(port: Port<ToPage, ToWorker>, platform: Platform, hosting?: Hosting): void {
   const aborts = new Map<number, AbortController>();
   let model: LocalLLM | undefined;
 
@@ -41,6 +48,11 @@ export function serveLLM(port: Port<ToPage, ToWorker>, platform: Platform): void
         return model.stats();
       case "clearCache":
         return model.clearCache();
+      case "host": {
+        invariant(hosting, "nobody leans on a page's model");
+        const tell = (event: HostEvent) => port.postMessage({ kind: "hosted", id, event });
+        return hosting.answer(await model.host(), message.call, tell, signal);
+      }
       case "dispose":
         return model.dispose();
     }

@@ -113,8 +113,10 @@ export async function startLayers(
 
 /** Rows of a step: as many as the companion takes at once, in one frame. */
 function batchTokens({ maxBatchTokens }: Omit<RunnerOptions, "kvFormat">, { welcome }: Link): number {
-  if (!welcome.layers)
-    throw new CompanionError("model", 'This companion runs no layers for others. Try mode "requests".');
+  if (!welcome.layers) {
+    const why = welcome.lacks ? `: ${welcome.lacks}` : "";
+    throw new CompanionError("model", `This companion runs no layers for others${why}. Try mode "requests".`);
+  }
   const { maxBatchTokens: most, hidden } = welcome.layers;
   return Math.min(maxBatchTokens, most, Math.floor((welcome.maxFrameBytes - HEADER_BYTES) / (4 * hidden)));
 }

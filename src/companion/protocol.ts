@@ -117,6 +117,8 @@ export interface Welcome {
     readonly maxBatchTokens: number;
     readonly passMs: number;
   };
+  /** Why it has neither, where it could. */
+  readonly lacks?: string;
   /** How fast the server decodes for one client, and milliseconds that a sum of one row takes there: measured. */
   readonly tokensPerSecond: number;
   readonly sumMs?: number;

@@ -9,7 +9,7 @@ export interface LayerHost {
   /** Rows of a step at most. */
   readonly maxBatchTokens: number;
   /** What `open` takes. */
-  bytes(options: BranchOptions): number;
+  bytes(options: BranchOptions): number | Promise<number>;
   /** @throws OutOfMemoryError, DeviceLostError */
   open(options: BranchOptions): Promise<OpenLayers>;
 }

@@ -1,5 +1,6 @@
 import { generation } from "../api/generation.ts";
 import type { Generation, LanguageModel, ModelStats } from "../api/llm-interface.ts";
+import type { ModelHost } from "../api/model-host.ts";
 import type { PortSource } from "../api/port.ts";
 import type { RemoteLLM } from "../api/remote-llm.ts";
 import type {
@@ -17,6 +18,7 @@ import type {
 } from "../api/types.ts";
 import { DeviceLostError, LLMError, WorkerError, WorkerLostError } from "../errors.ts";
 import { PrefixIndex, prefixBlocks } from "./prefix-index.ts";
+import { remoteHost } from "./remote-host.ts";
 import { Replica } from "./replica.ts";
 import { sumStats } from "./sum-stats.ts";
 import { WORKER_TIMES, type WorkerHost, type WorkerTimes } from "./worker-host.ts";
@@ -39,6 +41,7 @@ export class GpuPool implements LanguageModel {
   /** Requests that wait for a worker to be there. */
   readonly #waiting: Set<() => void>;
   #isDisposed = false;
+  readonly #hosts = new WeakMap<ModelHost, RemoteLLM>();
 
   private constructor(
     replicas: readonly Replica[],
@@ -146,6 +149,18 @@ export class GpuPool implements LanguageModel {
     return { ...sumStats(known.map(({ stats }) => stats)), workers: known };
   }
 
+  /** For one link that leans on the model: it stays with `before` while the worker of that lives. */
+  async host(before?: ModelHost): Promise<ModelHost> {
+    const last = this.#replicas.find(({ llm }) => llm !== undefined && llm === this.#hosts.get(before!));
+    if (last) return before!;
+    const replica = await this.#enter([]);
+    replica.open--;
+    const host = await remoteHost(replica.llm!, replica);
+    this.#hosts.set(host, replica.llm!);
+    replica.links++;
+    return host;
+  }
+
   async clearCache(): Promise<void> {
     for (const i of this.#replicas.keys()) this.#prefixes.forget(i);
     await Promise.all(this.#replicas.map(({ llm }) => llm?.clearCache().catch(ignoreLoss)));
@@ -228,7 +243,8 @@ export class GpuPool implements LanguageModel {
     const live = [...this.#replicas.keys()].filter((i) => this.#replicas[i].llm);
     const known = new Map(live.map((i) => [i, this.#prefixes.match(i, blocks)]));
     const load = (i: number) => this.#replicas[i].open / this.#replicas[i].info.maxSequences;
-    const byLoad = live.toSorted((a, b) => load(a) - load(b) || known.get(b)! - known.get(a)!);
+    const links = (i: number) => this.#replicas[i].links;
+    const byLoad = live.toSorted((a, b) => load(a) - load(b) || known.get(b)! - known.get(a)! || links(a) - links(b));
     const holder = byLoad.toSorted((a, b) => known.get(b)! - known.get(a)!)[0];
     return holder !== undefined && known.get(holder)! > 0 && load(holder) < 1 ? holder : byLoad[0];
   }

@@ -21,6 +21,8 @@ export class Replica {
   /** Requests under way. */
   open = 0;
   restarts = 0;
+  /** Links that were given to it. */
+  links = 0;
   readonly #host: WorkerHost;
   readonly #source: PortSource;
   readonly #options: ReplicaOptions;

@@ -51,6 +51,7 @@ export class CompanionLinks {
 
   #accept(socket: WebSocket, request: IncomingMessage): void {
     const { options } = this.#service;
+    let host: ModelHost | undefined;
     const session = new Session(socket, {
       service: this.#service,
       address: request.socket.remoteAddress ?? "local",
@@ -62,8 +63,8 @@ export class CompanionLinks {
       },
       enter: (client) => this.#enter(client),
       host: async () => {
-        const host = await this.#host();
-        this.#speed ??= measureHost(host);
+        host = await this.#host(host);
+        this.#speed ??= this.#measure(host);
         return { host, speed: await this.#speed };
       },
       layers: this.#layers,
@@ -100,9 +101,19 @@ export class CompanionLinks {
     };
   }
 
-  async #host(): Promise<ModelHost> {
-    const { llm } = this.#service as { llm: { host?(): Promise<ModelHost> } };
-    if (llm.host) return llm.host();
+  async #measure(host: ModelHost): Promise<HostSpeed> {
+    try {
+      return await measureHost(host);
+    } catch (error) {
+      // A worker may have ended; the next link measures another.
+      this.#speed = undefined;
+      throw error;
+    }
+  }
+
+  async #host(before: ModelHost | undefined): Promise<ModelHost> {
+    const { llm } = this.#service as { llm: { host?(before?: ModelHost): Promise<ModelHost> } };
+    if (llm.host) return llm.host(before);
     throw new CompanionError("model", "The model of this server does not run in it, so nobody can lean on it.");
   }
 }

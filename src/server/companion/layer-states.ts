@@ -30,14 +30,16 @@ export class LayerStates {
 
   /** @throws CompanionError where the client has too many already, or the device has no room */
   async open(client: string, holder: Holder, host: LayerHost | undefined, message: OpenMessage): Promise<void> {
-    const known = this.#find(client, holder, message.state);
-    if (known) return void (await known.state);
+    const known = () => this.#find(client, holder, message.state)?.state;
+    if (known()) return void (await known());
     if (!host) throw new CompanionError("model", "This companion runs no layers for others; it writes whole replies.");
     const { from, to, maxBatchTokens } = message;
     if (from >= to || to > host.count || maxBatchTokens > host.maxBatchTokens) {
       throw malformed(`layers ${from} to ${to} of ${host.count}, in steps of ${maxBatchTokens} tokens.`);
     }
-    const bytes = host.bytes(message);
+    const bytes = await host.bytes(message);
+    // Somebody may have asked meanwhile.
+    if (known()) return void (await known());
     this.#makeRoom(client, bytes);
     const state = LayerState.open(host, message).catch((error) => {
       this.#entries.delete(message.state);

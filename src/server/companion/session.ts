@@ -3,7 +3,7 @@ import type { ModelHost } from "../../api/model-host.ts";
 import { packError } from "../../api/port.ts";
 import { decodeFrame, encodeFrame, type Frame, floats, type Numbers, words } from "../../companion/frames.ts";
 import { type FromCompanion, type Gone, VERSION } from "../../companion/protocol.ts";
-import { CompanionError, InvalidRequestError } from "../../errors.ts";
+import { CompanionError, InvalidRequestError, WorkerError, WorkerLostError } from "../../errors.ts";
 import type { LayerHost } from "../../runner/layer-host.ts";
 import { HttpError } from "../http-error.ts";
 import type { Service } from "../service.ts";
@@ -72,6 +72,11 @@ export class Session {
   /** Ends the connection with an error. */
   fail(error: unknown): void {
     if (this.#isOver) return;
+    // The page makes its link again and goes on from its own tokens, with another worker.
+    if (isLoss(error)) {
+      this.#socket.terminate();
+      return;
+    }
     const known = error instanceof HttpError ? refusal(error) : error;
     const { address, service, log } = this.#use;
     if (known instanceof CompanionError) log(`companion link of ${this.#client ?? address}: ${known.message}`);
@@ -111,6 +116,7 @@ export class Session {
       await this.#answer(request, frame.payload, abort.signal);
     } catch (error) {
       if (error instanceof CompanionError && error.reason === "malformed") throw error;
+      if (isLoss(error)) throw error;
       const { service } = this.#use;
       if (!(error instanceof Error) || error.constructor === Error) service.options.onError(error, `companion ${id}`);
       this.#send({ kind: "error", id, error: withoutStack(error instanceof HttpError ? refusal(error) : error) });
@@ -139,7 +145,7 @@ export class Session {
     this.#client = client;
     const { host, speed } = await this.#use.host();
     this.#host = host;
-    const { fingerprint, info, experts } = host;
+    const { fingerprint, info, experts, lacks } = host;
     const { passMs, ...speeds } = speed;
     const layers = host.layers && passMs !== undefined ? { ...measurable(host.layers), passMs } : undefined;
     this.#send({
@@ -150,6 +156,7 @@ export class Session {
       maxContext: info.maxContext,
       experts: experts?.shape,
       layers,
+      lacks,
       ...speeds,
       maxOpen: MAX_OPEN,
       maxFrameBytes,
@@ -158,8 +165,11 @@ export class Session {
 
   async #answer(request: Exclude<Message, { kind: "abort" }>, payload: Frame["payload"], signal: AbortSignal) {
     const { id } = request;
-    const { engine } = this.#host!;
-    const { service, layers, host } = this.#use;
+    const { service, layers } = this.#use;
+    // The model may have been loaded anew since the hello.
+    const { host } = await this.#use.host();
+    this.#host = host;
+    const { engine } = host;
     switch (request.kind) {
       case "ping":
         return this.#send({ kind: "done", id }, payload);
@@ -169,8 +179,7 @@ export class Session {
         return this.#sum(request, payload);
       case "open": {
         service.check();
-        // The model may have been loaded anew since the hello.
-        await layers.open(this.#client!, this, (await host()).host.layers, request);
+        await layers.open(this.#client!, this, host.layers, request);
         return this.#send({ kind: "done", id });
       }
       case "step":
@@ -297,6 +306,8 @@ function read(data: ArrayBuffer | undefined): Frame {
     throw malformed((error as Error).message);
   }
 }
+
+const isLoss = (error: unknown) => error instanceof WorkerError || error instanceof WorkerLostError;
 
 const measurable = ({ count, hidden, maxBatchTokens }: LayerHost) => ({ count, hidden, maxBatchTokens });
 
