@@ -44,6 +44,8 @@ export class BatchBuffer implements GpuBuffer {
   readonly #words: Uint32Array<ArrayBuffer>;
   /** Sequences of the step before, where it had one row of each: it leaves their places as they are. */
   #decoded: number | undefined;
+  /** The device has tokens and positions as the host wrote them. */
+  #isHeld = false;
 
   constructor(
     readonly limits: BatchLimits,
@@ -62,17 +64,21 @@ export class BatchBuffer implements GpuBuffer {
     const layout = batchLayout(limits);
     const words = this.#words;
     invariant(sequences.length <= limits.maxSequences, `${sequences.length} sequences in a batch`);
-    const slotsBefore = words.slice(layout.slots, layout.slots + sequences.length);
+    const changed = { tokens: !this.#isHeld, positions: !this.#isHeld, slots: false };
+    const put = (part: keyof typeof changed, i: number, value: number) => {
+      changed[part] ||= words[layout[part] + i] !== value;
+      words[layout[part] + i] = value;
+    };
     let row = kept;
     sequences.forEach((sequence, s) => {
       if (s < kept) return;
       const count = sequence.tokens.length;
       invariant(count > 0 && row + count <= limits.maxTokens, `a batch of ${row + count} tokens`);
       words[layout.starts + s] = row;
-      words[layout.slots + s] = sequence.slot;
+      put("slots", s, sequence.slot);
       for (let i = 0; i < count; i++, row++) {
-        words[layout.tokens + row] = sequence.tokens[i];
-        words[layout.positions + row] = sequence.position + i;
+        put("tokens", row, sequence.tokens[i]);
+        put("positions", row, sequence.position + i);
         words[layout.sequences + row] = s;
       }
       words[layout.starts + s + 1] = row;
@@ -83,20 +89,28 @@ export class BatchBuffer implements GpuBuffer {
     words[0] = row;
     words[1] = sequences.length;
     words[2] = draws;
-    const hasMoved = slotsBefore.some((slot, s) => words[layout.slots + s] !== slot);
-    const places = [
-      [0, HEADER],
-      [layout.sequences + kept, layout.sequences + row],
-      [layout.starts + kept, layout.starts + sequences.length + 1],
+    this.#isHeld = draws === 0;
+    const parts: [isNeeded: boolean, from: number, to: number][] = [
+      [!isSteady, 0, HEADER],
+      [!isSteady || changed.tokens, layout.tokens + kept, layout.tokens + row],
+      [!isSteady || changed.positions, layout.positions + kept, layout.positions + row],
+      [!isSteady, layout.sequences + kept, layout.sequences + row],
+      [!isSteady, layout.starts + kept, layout.starts + sequences.length + 1],
+      [!isSteady || changed.slots, layout.slots + kept, layout.slots + sequences.length],
     ];
-    const parts = [
-      [layout.tokens + kept, layout.tokens + row],
-      [layout.positions + kept, layout.positions + row],
-      ...(isSteady ? [] : places),
-      ...(isSteady && !hasMoved ? [] : [[layout.slots + kept, layout.slots + sequences.length]]),
-    ];
-    for (const [from, to] of parts) if (to > from) this.#upload(queue, from, to);
+    for (const [isNeeded, from, to] of parts) if (isNeeded && to > from) this.#upload(queue, from, to);
     this.writeBlocks(queue, sequences);
+  }
+
+  /** After a step of one row a sequence, writes what the next will most likely be: the same rows, one position on. */
+  foresee(queue: GPUQueue): void {
+    const layout = batchLayout(this.limits);
+    const rows = this.#decoded;
+    if (rows === undefined) return;
+    for (let row = 0; row < rows; row++) this.#words[layout.positions + row]++;
+    this.#upload(queue, layout.positions, layout.positions + rows);
+    if (!this.#isHeld) this.#upload(queue, layout.tokens, layout.tokens + rows);
+    this.#isHeld = true;
   }
 
   /** Lets sequences of the batch go on into further blocks; uploads what is new in the table. */

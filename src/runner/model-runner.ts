@@ -341,12 +341,14 @@ export class ModelRunner implements Runner {
     const readback = this.#passed.get(plan) ?? new Readback(this.#device.gpu, x.rows * x.columns * 4);
     this.#passed.set(plan, readback);
     const staging = this.#ahead.submit(plan, (encoder) => readback.copy(encoder, plan.bufferOf(x)));
+    this.#parts.batch.foresee(this.#device.queue);
     return this.#settled(readback.read(staging, (bytes) => new Float32Array(bytes.slice(0, rows * x.columns * 4))));
   }
 
   async #submitAhead({ plan }: CompiledStep, rows: number): Promise<(Sampled | undefined)[]> {
     const { results } = this.#parts.sampler;
     const staging = this.#ahead.submit(plan, (encoder) => this.#results.copy(encoder, results.gpu!));
+    this.#parts.batch.foresee(this.#device.queue);
     const parse = (bytes: ArrayBuffer) => Array.from({ length: rows }, (_, s) => Sampler.parse(bytes, s));
     return this.#settled(this.#results.read(staging, parse));
   }
