@@ -99,9 +99,10 @@ export function routedExperts(
       }),
     quantized: (input, outputs) => {
       if (input.kind !== "rmsNorm") return false;
+      const { uses, buffers: kept } = outputs.withoutDigits ?? outputs;
       mixAndQuantize(recorder, {
-        uses: [sizes({ ...common, ...outputs.threads, ...outputs.sizes }), ...outputs.uses],
-        buffers: { ...buffers, ...outputs.buffers, factor: input.norm.weight },
+        uses: [sizes({ ...common, ...outputs.threads, ...outputs.sizes }), ...uses],
+        buffers: { ...buffers, ...kept, factor: input.norm.weight },
         constants: { COLUMNS: columns, EPS: input.norm.eps },
         grid: [rows],
       });

@@ -46,7 +46,7 @@ export interface Outputs {
   /** Sizes of a workgroup for a row. */
   readonly threads: Readonly<Record<"lanes" | "teams" | "workgroup" | "rounds", number>>;
   readonly buffers: Readonly<Record<string, GpuTensor>>;
-  /** The same without digits, for products that want f16 only. */
+  /** The same without digits, where the product that asks wants f16 only. */
   readonly withoutDigits: Pick<Outputs, "uses" | "buffers"> | undefined;
 }
 
@@ -77,7 +77,7 @@ export function stageInput(gpu: GpuContext, input: Input, wanted: Wanted, deferr
     withoutDigits: halves && { uses: [order, keeping.halves, keepingDigits.no], buffers: kept },
   };
   const staged = { rows, columns, digits: values, digitScales, hasDigits: true, floats, halves, ...wanted };
-  if (deferred?.quantized(input, outputs)) return { ...staged, hasDigits: !(input.kind === "gatedRmsNorm" && halves) };
+  if (deferred?.quantized(input, outputs)) return { ...staged, hasDigits: !outputs.withoutDigits };
   deferred?.alone();
   quantizeRows(recorder, {
     uses: [sizes({ ...outputs.threads, ...outputs.sizes }), inputs[input.kind], ...outputs.uses],

@@ -110,7 +110,7 @@ function layOut(y: GpuTensor, weights: readonly GpuWeight[], rowsOf: (w: GpuWeig
 }
 
 /** Rows from which products of matrices take less time than those of digits. */
-const MIN_SLICED_ROWS = 16;
+const MIN_SLICED_ROWS = 8;
 
 /** Whether `sliced` takes an input. */
 export function canSlice(
