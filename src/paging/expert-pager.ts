@@ -40,6 +40,12 @@ interface Part extends Progress {
   readonly resume: boolean;
 }
 
+interface Ahead {
+  readonly plan: Plan;
+  readonly part: Part;
+  readonly commands: GPUCommandBuffer;
+}
+
 /** Experts that are read or wait for staging at once: the memory of those that are placed is read into again. */
 const BROUGHT_AT_ONCE = 12;
 
@@ -60,6 +66,8 @@ export class ExpertPager {
   readonly #reader: ExpertReader;
   readonly #layers: readonly Layer[];
   readonly #staging: GPUBuffer;
+  /** Encoded, and not submitted yet. */
+  #ahead: Ahead | undefined;
   /** Experts that were read ahead and lie on the host still. */
   #arrived: { layer: number; expert: number; rows: ExpertRows }[] = [];
 
@@ -93,7 +101,6 @@ export class ExpertPager {
     let isStopped = false;
     // A layer whose experts have been found and not run yet: they must stay where they are.
     let held: number | undefined;
-    let ahead: { readonly part: Part; readonly commands: GPUCommandBuffer } | undefined;
     try {
       for (;;) {
         const part = this.#nextPart(stops, progress, isStopped);
@@ -101,14 +108,14 @@ export class ExpertPager {
         await this.#install(held);
         held = undefined;
         let result: T | undefined;
-        let commands = ahead && isSame(ahead.part, part) ? ahead.commands : undefined;
-        if (!commands) {
-          const encoder = this.#encode(plan, part);
-          if (isWhole) result = finish(encoder);
-          commands = encoder.finish();
+        const commands = [this.#takeAhead(plan, part) ?? this.#encode(plan, part)];
+        if (isWhole) {
+          const encoder = this.#device.gpu.createCommandEncoder();
+          result = finish(encoder);
+          commands.push(encoder.finish());
         }
         const reading = this.#submit(commands, part);
-        ahead = this.#encodeAhead(plan, part);
+        this.#ahead = this.#encodeAhead(plan, part);
         const report = await reading;
         const stoppedBy = report?.[REPORT.stoppedBy] ?? 0;
         isStopped = stoppedBy > 0;
@@ -176,19 +183,29 @@ export class ExpertPager {
     return { from, to, next, checked, isWhole, resume };
   }
 
-  /** What has to run if the last of what `part` asks does not hold, encoded while the device is at work on `part`. */
-  #encodeAhead(plan: Plan, { next, checked, isWhole }: Part) {
-    const stop = checked.at(-1);
-    if (!stop?.runsOn || isWhole) return undefined;
-    const part = this.#nextPart(plan.stops, { from: stop.from, next: next + checked.length }, true);
-    return part.isWhole ? undefined : { part, commands: this.#encode(plan, part).finish() };
+  /**
+   * Encodes what probably comes after `part`, while the device is at work on that: the same layer again where the last that is
+   * asked may well not hold, else the next step.
+   */
+  #encodeAhead(plan: Plan, { next, checked, isWhole }: Part): Ahead | undefined {
+    const stop = isWhole ? plan.stops[0] : checked.at(-1);
+    if (!stop?.runsOn) return undefined;
+    const progress = isWhole ? { from: 0, next: 0 } : { from: stop.from, next: next + checked.length };
+    const part = this.#nextPart(plan.stops, progress, !isWhole);
+    return { plan, part, commands: this.#encode(plan, part) };
   }
 
-  #encode(plan: Plan, { from, to, resume, checked }: Part): GPUCommandEncoder {
+  #takeAhead(plan: Plan, part: Part): GPUCommandBuffer | undefined {
+    const ahead = this.#ahead;
+    this.#ahead = undefined;
+    return ahead?.plan === plan && isSame(ahead.part, part) ? ahead.commands : undefined;
+  }
+
+  #encode(plan: Plan, { from, to, resume, checked }: Part): GPUCommandBuffer {
     const report = this.#arena.report.gpu!;
     const encoder = this.#encodeRange(plan, from, to, resume);
     if (checked.length > 0) encoder.copyBufferToBuffer(report, 0, this.#staging, 0, reportBytes(checked));
-    return encoder;
+    return encoder.finish();
   }
 
   #encodeRange(plan: Plan, from: number, to: number | undefined, resume: boolean): GPUCommandEncoder {
@@ -202,9 +219,9 @@ export class ExpertPager {
   }
 
   /** Submits a part of a plan, and reads what its layers found; nothing where no layer was asked. */
-  async #submit(commands: GPUCommandBuffer, { checked }: Part): Promise<Uint32Array | undefined> {
+  async #submit(commands: readonly GPUCommandBuffer[], { checked }: Part): Promise<Uint32Array | undefined> {
     this.#setMode(MODE.stop);
-    this.#arena.submit([commands]);
+    this.#arena.submit(commands);
     if (checked.length === 0) return undefined;
     const size = reportBytes(checked);
     await this.#staging.mapAsync(GPUMapMode.READ, 0, size);
