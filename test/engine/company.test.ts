@@ -60,17 +60,6 @@ it.each<[string, Times]>([
   const quiet = drawn.flatMap((moments) => gaps(moments, moments[20], begun));
   const beside = drawn.flatMap((moments) => gaps(moments, begun, firstTokenMs!));
   expect(mean(quiet)).toBeCloseTo(times.decode);
-  console.log(
-    _,
-    mean(quiet),
-    mean(beside),
-    Math.max(...beside),
-    beside.length,
-    runner.log
-      .slice(-40)
-      .map((l) => l.kind[0] + l.rows)
-      .join(" "),
-  );
   expect(mean(beside) / mean(quiet)).toBeLessThan(1.9);
   // No more than one step of the prompt comes between two tokens, and it takes no longer than a few.
   expect(Math.max(...beside) / mean(quiet)).toBeLessThan(3);
