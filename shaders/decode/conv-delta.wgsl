@@ -27,7 +27,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let q$p = mask$p * convolved(row, keyHead * keys + key$p, slot, position);
   let k$p = mask$p * convolved(row, keyChannels + keyHead * keys + key$p, slot, position);
   let v$f = convolved(row, valueChannel + min(first + $fu, values - 1u), slot, position);
-  begin(row, thread);
 $delta
   // One thread keeps each input: these columns' own, and a key head's where its first value head begins. Stores come last:
   // no load may pass them.
@@ -38,5 +37,4 @@ $delta
       keep(row, keyChannels + keyHead * keys + i, slot, position);
     }
   }
-  finish(head, thread);
 }

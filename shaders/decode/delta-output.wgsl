@@ -4,7 +4,3 @@
 fn keepOutput(row: u32, head: u32, four: u32, value: vec4<f32>) {
   y[(row * VALUE_HEADS + head) * (VALUE_DIM / 4u) + four] = value;
 }
-
-fn begin(row: u32, thread: u32) {}
-
-fn finish(head: u32, thread: u32) {}

@@ -1,4 +1,3 @@
-import deltaDigits from "../../../shaders/batched/delta-digits.wgsl?raw";
 import keepDigits from "../../../shaders/batched/keep-digits.wgsl?raw";
 import keepFloats from "../../../shaders/batched/keep-floats.wgsl?raw";
 import keepHalves from "../../../shaders/batched/keep-halves.wgsl?raw";
@@ -7,8 +6,6 @@ import x8Mixed from "../../../shaders/batched/x8-mixed.wgsl?raw";
 import rmsNorm from "../../../shaders/decode/input-rms-norm.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
-import { convState } from "../decode/conv-delta.ts";
-import { deltaGates } from "../delta/delta-gates.ts";
 import { batchFragment } from "../lib/batch.ts";
 import { mixed } from "./experts.ts";
 
@@ -28,26 +25,6 @@ export const mixAndQuantize = defineKernel({
   uses: [batchFragment, mixed, { name: "input-mixed-rms-norm", source: `${x8Mixed}\n${rmsNorm}` }],
   buffers: ["parts", "weights", "residual", "y", "factor", "batch"],
   constants: ["COLUMNS", "EPS"],
-});
-
-/**
- * The same of the gated norm of what the delta rule gives, by a workgroup for each head. All views are of one tensor. Needs also what
- * `convDelta` does, and `sizes` ROUNDS, VALUE_FOURS. Grid: [1, heads, rows].
- */
-export const deltaAndQuantize = defineKernel({
-  name: "batched-delta-quantize",
-  source: "",
-  uses: [
-    batchFragment,
-    { name: "delta-gates-of-x", source: (deltaGates.source as string).replace(/\bgates\[([^\]]*)\]/g, "gateAt($1)") },
-    convState,
-    { name: "delta-digits", source: deltaDigits },
-  ],
-  buffers: ["x", "negA", "dtBias", "state", "ring", "factors", "factor", "batch"],
-  constants: [
-    ...(["KEY_HEADS", "VALUE_HEADS", "KEY_DIM", "VALUE_DIM", "RING"] as const),
-    ...(["COLUMNS", "EPS", "GATE_OFFSET", "GATES_OFFSET", "GATES_STRIDE"] as const),
-  ],
 });
 
 /** Whether rows are kept as digits. */

@@ -3,11 +3,10 @@ import type { GpuTensor, GpuWeight, Scratch } from "../../../gpu/resources.ts";
 import { isPacked } from "../../../kernels/decode/digits.ts";
 import { MAX_PARTS } from "../../../kernels/decode/product.ts";
 import type { GpuContext } from "../gpu-ops.ts";
-import { deferredDelta } from "./batched-delta.ts";
 import { canMixExperts, routedExperts } from "./batched-experts.ts";
 import { type Deferred, MAX_BATCHED_ROWS, type Staged, stageInput, type Wanted } from "./batched-input.ts";
 import { canSlice, product, sliced } from "./batched-products.ts";
-import { type DecodeKernels, fitsInput, type Input } from "./fused.ts";
+import { convGatedDelta, type DecodeKernels, fitsInput, type Input } from "./fused.ts";
 
 /**
  * Kernels of a decode step of several rows. What products make of an input is made once, together with what comes before it
@@ -48,7 +47,7 @@ export function batchedKernels(): DecodeKernels {
       const keeps = weights.some((w) => !isPacked(w.format)) ? "floats" : "nothing";
       return product(gpu, stage(gpu, input, { isWide, keeps }), weights, plus);
     },
-    convGatedDelta: (gpu, parts) => defer(deferredDelta(gpu, parts)),
+    convGatedDelta,
     canMixExperts,
     routedExperts: (gpu, parts) => {
       const input = { kind: "rmsNorm", x: parts.x, norm: parts.norm } as const;

@@ -168,10 +168,10 @@ export const canConvDelta = ({ x, factors, delta: { shape } }: DeltaParts): bool
 export function convGatedDelta(
   { recorder, batchBuffer }: GpuContext,
   { x, factors, gates, delta, state }: DeltaParts,
-  y = recorder.tensor("gated-delta", x.rows, delta.shape.valueHeads * delta.shape.valueDim),
 ): GpuTensor {
   const { keyHeads, valueHeads, keyDim, valueDim } = delta.shape;
   const lanes = recorder.profile.subgroupMaxSize;
+  const y = recorder.tensor("gated-delta", x.rows, valueHeads * valueDim);
   // What a subgroup convolves serves more columns where there are enough subgroups without.
   const fours = x.rows === 1 ? 1 : 2;
   convDelta(recorder, {
