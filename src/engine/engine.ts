@@ -232,10 +232,15 @@ export class Engine {
     const decoding = this.#scheduler.decoding;
     const isReading = this.#inFlight.some(({ kind }) => kind === "prefill");
     if (!isReading && this.#scheduler.prefilling.length > 0) {
-      const room = this.#pace.chunk(decoding.length);
+      const room = this.#pace.chunk(decoding.length, this.#shortPrompts);
       if (room > 0) return this.#submitPrefill(room);
     }
     return decoding.length > 0 && this.#submitDecode();
+  }
+
+  /** Prompts under way that one step could read to their end. */
+  get #shortPrompts(): number {
+    return this.#scheduler.prefilling.filter(({ unread }) => unread <= this.#runner.limits.maxBatchTokens).length;
   }
 
   #begin(sequence: Sequence): void {
@@ -390,7 +395,9 @@ export class Engine {
     }
     this.#inFlight.shift();
     const now = performance.now();
-    this.#pace[kind === "prefill" ? "prefilled" : "decoded"](rows, now - this.#settledMs);
+    const ms = now - this.#settledMs;
+    if (kind === "prefill") this.#pace.prefilled(rows, ms);
+    else this.#pace.decoded(rows, ms, this.#shortPrompts);
     this.#settledMs = now;
     parts.forEach(({ sequence, epoch, last }, i) => {
       if (sequence.epoch !== epoch) return;

@@ -18,7 +18,7 @@ const SHARE = 0.8;
  * steps do, in chunks that take no longer than one such step where that can be. So a prompt, however long, at most doubles
  * the time between two tokens. Times are measured, never assumed, each from the end of the step before. A decode step after
  * a prefill may take longer than it would alone (it was not submitted ahead, its weights have left a cache), and prompts
- * pay for that.
+ * pay for that. Where more short prompts wait than replies are drawn, they get as many times more: they will be replies soon.
  */
 export class Pace {
   readonly #maxChunk: number;
@@ -34,8 +34,11 @@ export class Pace {
     this.#maxChunk = maxChunk;
   }
 
-  /** Tokens that the next prefill step may read while `decoding` replies wait for it: 0 when it is the replies' turn. */
-  chunk(decoding: number): number {
+  /**
+   * Tokens that the next prefill step may read while `decoding` replies wait for it: 0 when it is the replies' turn. `short`
+   * is the number of prompts that a step could read whole: each of them counts as much as a reply.
+   */
+  chunk(decoding: number, short = 0): number {
     if (decoding === 0) {
       this.#debtMs = 0;
       return this.#maxChunk;
@@ -43,8 +46,8 @@ export class Pace {
     if (this.#debtMs > 0) return 0;
     const sizes = this.#sizes();
     if (!this.#prefillMs.has(bucket(sizes[0]))) return sizes[0];
-    const shortest = Math.min(...this.#prefillMs.values());
-    const limit = Math.max(this.#decodeMs.get(bucket(decoding)) ?? 0, TOLERANCE * shortest);
+    const shortestMs = this.#expectedMs(bucket(sizes[0]));
+    const limit = weight(short, decoding) * Math.max(this.#decodeMs.get(bucket(decoding)) ?? 0, TOLERANCE * shortestMs);
     return sizes.findLast((size) => this.#expectedMs(bucket(size)) <= limit) ?? sizes[0];
   }
 
@@ -60,12 +63,12 @@ export class Pace {
     learn(this.#prefillMs, bucket(rows), ms);
   }
 
-  decoded(rows: number, ms: number): void {
+  decoded(rows: number, ms: number, short = 0): void {
     const key = bucket(rows);
     const isAlone = !this.#isDisturbed || !this.#decodeMs.has(key);
     if (isAlone) learn(this.#decodeMs, key, ms);
     const alone = this.#decodeMs.get(key)!;
-    const due = SHARE * alone;
+    const due = SHARE * weight(short, rows) * alone;
     if (!isAlone) this.#debtMs += ms - alone;
     // What is left of one step counts for the next prefill, no more.
     this.#debtMs = Math.max(-due, this.#debtMs - due);
@@ -93,6 +96,8 @@ export class Pace {
     return Math.min(most, ms + Math.max(0, (other[1] - ms) / (other[0] - size)) * (rows - size));
   }
 }
+
+const weight = (short: number, replies: number): number => Math.max(1, short / replies);
 
 const bucket = (rows: number): number => 2 ** Math.ceil(Math.log2(rows));
 

@@ -66,6 +66,48 @@ it.each<[string, Times]>([
   expect(beside.length).toBeGreaterThan(streams * 50);
 });
 
+it("a burst of short prompts beside a reply takes at most three times as long as alone", async () => {
+  const alone = await burst(1, false);
+  expect((await burst(900, true)) / alone).toBeLessThan(3);
+  // Steps of a few tokens have been seen before, and are quicker than any chunk.
+  expect((await burst(900, true, [6, 7])) / alone).toBeLessThan(3);
+});
+
+/** Milliseconds until 31 prompts have their first tokens, on a GPU whose small steps cost nearly as much as larger ones. */
+async function burst(maxTokens: number, besideReply: boolean, before?: readonly number[]): Promise<number> {
+  const count = 31;
+  const prefillMs = (rows: number) => (rows < 16 ? 8 : 25 + 0.12 * rows);
+  const runner = new FakeRunner({
+    ...{ maxContext: 1024, maxBatchTokens: 512, maxSequences: count + 1, blocks: 32 * 256 },
+    delay: (kind, rows) => new Promise((resolve) => setTimeout(resolve, kind === "decode" ? 7 : prefillMs(rows))),
+  });
+  const engine = new Engine(runner);
+  const controller = new AbortController();
+  const ask = async (prompt: readonly number[], most: number, onToken: () => void) => {
+    const sampling = { ...GREEDY, stopIds: [], maxTokens: most };
+    for await (const { kind } of engine.generate({ prompt, sampling, signal: controller.signal })) {
+      if (kind === "token") onToken();
+    }
+  };
+  let isRead = before === undefined;
+  const first = before && ask(before, 1, () => (isRead = true));
+  await until(() => isRead);
+  let drawn = 0;
+  const reply = besideReply && ask([5], 900, () => drawn++);
+  await until(() => drawn >= (besideReply ? 50 : 0));
+  const begun = performance.now();
+  const begins = new Set<number>();
+  const others = Array.from({ length: count }, (_, i) => {
+    const prompt = Array.from({ length: 64 }, (_, p) => (i + p) % VOCABULARY);
+    return ask(prompt, maxTokens, () => begins.add(i));
+  });
+  await until(() => begins.size === count);
+  const ms = performance.now() - begun;
+  controller.abort();
+  await Promise.all([first, reply, ...others]);
+  return ms;
+}
+
 /** Lets the made-up time pass. */
 async function until(isDone: () => boolean): Promise<void> {
   while (!isDone()) await vi.advanceTimersToNextTimerAsync();
