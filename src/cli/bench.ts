@@ -10,7 +10,7 @@ import { measureBandwidth } from "./measure-bandwidth.ts";
 import { countPaging, measureStore, pagingOf } from "./measure-paging.ts";
 import { type OpenedModel, type OpenedRunner, openShape, withModel, withRunner } from "./open-runner.ts";
 import { countList, fastOption, type ModelOptions, modelOptions, wholeNumber } from "./options.ts";
-import { gitCommit, packageVersion, sproutFolder } from "./package.ts";
+import { defaultModel, gitCommit, packageVersion } from "./package.ts";
 import { profileSteps } from "./profile.ts";
 
 interface BenchOptions extends ModelOptions {
@@ -58,7 +58,7 @@ Examples:
   addBenchServe(command);
 }
 
-async function bench(source = sproutFolder(), options: BenchOptions): Promise<void> {
+async function bench(source: string | undefined, options: BenchOptions): Promise<void> {
   const { prompt, depth, tokens } = options;
   const context = options.context ?? Math.max(...prompt, Math.max(...depth) + tokens + 2) + 1;
   const maxSequences = Math.max(1, ...(options.batch ?? []));
@@ -71,7 +71,8 @@ async function bench(source = sproutFolder(), options: BenchOptions): Promise<vo
       return measure(model, opened, loadMs, options);
     });
   };
-  const report = await (options.shape === undefined ? withModel(source, run) : run(await openShape(options.shape)));
+  const { shape } = options;
+  const report = await (shape === undefined ? withModel(source ?? defaultModel(), run) : run(await openShape(shape)));
   console.log(options.json ? JSON.stringify(report, undefined, 2) : reportText(report));
 }
 

@@ -3,7 +3,7 @@ import { basename, dirname, join } from "node:path";
 import type { Command } from "commander";
 import type { LoadOptions } from "../api/types.ts";
 import { InvalidRequestError } from "../errors.ts";
-import { sproutFolder } from "./package.ts";
+import { defaultModel, sproutFolder } from "./package.ts";
 
 /** For models without weights. */
 export interface DummyChoice {
@@ -26,7 +26,7 @@ export function modelAsked(
   model: string | undefined,
   { loadFormat, shape, tokenizer }: DummyChoice,
 ): { readonly source: string } & Pick<LoadOptions, "loadFormat" | "tokenizer"> {
-  if (shape === undefined && loadFormat !== "dummy") return { source: model ?? sproutFolder() };
+  if (shape === undefined && loadFormat !== "dummy") return { source: model ?? defaultModel() };
   if (shape !== undefined && model !== undefined) {
     throw new InvalidRequestError("--shape", `the model is ${model} already. Leave one of them out.`);
   }

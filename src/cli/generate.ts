@@ -9,7 +9,7 @@ import {
   samplingOptions,
   samplingParams,
 } from "./options.ts";
-import { sproutFolder } from "./package.ts";
+import { defaultModel } from "./package.ts";
 import { readTokens } from "./token-file.ts";
 
 interface GenerateOptions extends ModelOptions, SamplingOptions {
@@ -37,7 +37,7 @@ Examples:
     .action(generate);
 }
 
-async function generate(source = sproutFolder(), options: GenerateOptions, command: Command): Promise<void> {
+async function generate(source = defaultModel(), options: GenerateOptions, command: Command): Promise<void> {
   if ((options.prompt === undefined) === (options.tokens === undefined)) {
     command.error("error: give either --prompt TEXT or --tokens FILE");
   }

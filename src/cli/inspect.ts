@@ -12,7 +12,7 @@ import { dataBytes, type WeightFormat, type WeightSource } from "../weights/form
 import { planWeight, weightBytes } from "../weights/load.ts";
 import { type OpenedModel, withModel } from "./open-runner.ts";
 import { type ModelOptions, number, weightOptions, wholeNumber } from "./options.ts";
-import { sproutFolder } from "./package.ts";
+import { defaultModel } from "./package.ts";
 import { bytesText, countText, table } from "./text.ts";
 
 interface InspectOptions extends Omit<ModelOptions, "reference"> {
@@ -49,7 +49,7 @@ Examples:
     .action(inspect);
 }
 
-async function inspect(source = sproutFolder(), options: InspectOptions): Promise<void> {
+async function inspect(source = defaultModel(), options: InspectOptions): Promise<void> {
   const report = await withModel(source, (model) => inspectModel(model, options));
   console.log(options.json ? JSON.stringify(report, undefined, 2) : reportText(report));
 }
