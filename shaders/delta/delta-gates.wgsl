@@ -1,8 +1,12 @@
-// The gates of the delta rule for a shader that binds `gates` (b | a), `negA` and `dtBias`.
+// The gates of the delta rule.
 
 override VALUE_HEADS: u32;
 override GATES_OFFSET: u32;
 override GATES_STRIDE: u32;
+
+@group(0) @binding(1) var<storage, read> gates: array<f32>;   // [T, b | a], a view
+@group(0) @binding(2) var<storage, read> negA: array<f32>;    // [VALUE_HEADS]
+@group(0) @binding(3) var<storage, read> dtBias: array<f32>;  // [VALUE_HEADS]
 
 // β = σ(b): how much of a correction is written.
 fn writeStrength(row: u32, head: u32) -> f32 {

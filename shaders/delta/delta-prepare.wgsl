@@ -7,9 +7,6 @@
 override KEY_HEADS: u32;
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>;                // [T, q | k | v]
-@group(0) @binding(1) var<storage, read> gates: array<f32>;                    // [T, b | a], a view
-@group(0) @binding(2) var<storage, read> negA: array<f32>;                     // [VALUE_HEADS]
-@group(0) @binding(3) var<storage, read> dtBias: array<f32>;                   // [VALUE_HEADS]
 @group(0) @binding(4) var<storage, read_write> operands: array<vec4<u32>>;     // [chunk, value head, OPERANDS]
 @group(0) @binding(6) var<storage, read_write> corrections: array<vec4<f32>>;  // [chunk, value head, CORRECTIONS]
 @group(0) @binding(7) var<storage, read_write> decays: array<vec2<f32>>;       // [chunk, value head]: e^γ_end, max |v|

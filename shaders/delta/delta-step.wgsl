@@ -9,9 +9,6 @@ override KEY_DIM: u32;
 override VALUE_DIM: u32;
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4<f32>>;          // [T, q | k | v]
-@group(0) @binding(1) var<storage, read> gates: array<f32>;              // [T, b | a], a view
-@group(0) @binding(2) var<storage, read> negA: array<f32>;               // [VALUE_HEADS]
-@group(0) @binding(3) var<storage, read> dtBias: array<f32>;             // [VALUE_HEADS]
 @group(0) @binding(4) var<storage, read_write> state: array<vec4<f32>>;  // [slot][value head][value dim][key dim]
 @group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;      // [T, value head, value dim]
 

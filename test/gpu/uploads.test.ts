@@ -1,8 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { DeviceLostError } from "../../src/errors.ts";
 import { Uploads } from "../../src/gpu/uploads.ts";
-import { openGpu } from "../../src/platform/node/gpu.ts";
-import { testAdapterName, testDevice } from "../support/gpu.ts";
+import { openTestGpu, readBuffer, testDevice } from "../support/gpu.ts";
 
 const MB = 2 ** 20;
 const made: Uploads[] = [];
@@ -23,17 +22,6 @@ function bytesOf(size: number, seed: number): Uint8Array {
   const all = new Uint8Array(size);
   for (let at = 0; at < size; at += bytes.length) all.set(bytes.subarray(0, size - at), at);
   return all;
-}
-
-async function readBack(device: GPUDevice, buffer: GPUBuffer): Promise<Uint8Array> {
-  const staging = device.createBuffer({ size: buffer.size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
-  const encoder = device.createCommandEncoder();
-  encoder.copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
-  device.queue.submit([encoder.finish()]);
-  await staging.mapAsync(GPUMapMode.READ);
-  const bytes = new Uint8Array(staging.getMappedRange().slice(0));
-  staging.destroy();
-  return bytes;
 }
 
 describe("Uploads", () => {
@@ -57,7 +45,7 @@ describe("Uploads", () => {
       targets.flatMap((target, t) => pieces.map((bytes, i) => ({ bytes, target, offset: starts[i] + 8 * t }))),
     );
     for (const [t, target] of targets.entries()) {
-      const found = await readBack(device, target);
+      const found = new Uint8Array(await readBuffer(device, target));
       for (const [i, piece] of pieces.entries()) {
         const at = starts[i] + 8 * t;
         expect(Buffer.compare(found.subarray(at, at + piece.length), piece), `piece ${i} in ${t}`).toBe(0);
@@ -83,7 +71,7 @@ describe("Uploads", () => {
   });
 
   it("fails on a lost device instead of waiting for it", async () => {
-    const { adapter } = await openGpu({ adapter: testAdapterName });
+    const { adapter } = await openTestGpu();
     const device = await adapter.requestDevice();
     device.addEventListener("uncapturederror", (event) => event.preventDefault());
     const uploads = new Uploads(device);

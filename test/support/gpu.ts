@@ -39,6 +39,18 @@ afterEach(async () => {
   if (messages.length > 0) throw new Error(messages.join("\n"));
 });
 
+/** All bytes of a buffer. */
+export async function readBuffer(device: GPUDevice, buffer: GPUBuffer): Promise<ArrayBuffer> {
+  const staging = device.createBuffer({ size: buffer.size, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST });
+  const encoder = device.createCommandEncoder();
+  encoder.copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
+  device.queue.submit([encoder.finish()]);
+  await staging.mapAsync(GPUMapMode.READ);
+  const bytes = staging.getMappedRange().slice(0);
+  staging.destroy();
+  return bytes;
+}
+
 async function openDevice(kind: "full" | "basic"): Promise<TestDevice> {
   const { gpu, adapter } = await openTestGpu();
   const label = `test device (${describeAdapter(adapter).name}, ${kind})`;

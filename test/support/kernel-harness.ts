@@ -8,7 +8,7 @@ import { ScratchArena } from "../../src/gpu/scratch.ts";
 import type { GpuContext } from "../../src/ops/gpu/gpu-ops.ts";
 import { BatchBuffer, type BatchLimits, batchConstants } from "../../src/runner/batch-buffer.ts";
 import type { WeightRows } from "../../src/weights/format.ts";
-import { testDevice } from "./gpu.ts";
+import { readBuffer, testDevice } from "./gpu.ts";
 
 export interface HarnessOptions {
   /** Products of matrices, which round to f16, are left out unless `matrix` is false. */
@@ -138,7 +138,7 @@ export class KernelHarness {
 
   /** Values of an output; a view's columns are gathered. */
   async read(tensor: GpuTensor): Promise<Float32Array<ArrayBuffer>> {
-    const all = new Float32Array(await this.#readBytes(this.#plan!.bufferOf(tensor)));
+    const all = new Float32Array(await readBuffer(this.device, this.#plan!.bufferOf(tensor)));
     if (tensor.offset === 0 && tensor.stride === tensor.columns) return all.slice(0, tensor.rows * tensor.columns);
     const values = new Float32Array(tensor.rows * tensor.columns);
     for (let r = 0; r < tensor.rows; r++) {
@@ -149,26 +149,12 @@ export class KernelHarness {
   }
 
   async readBuffer(buffer: GpuBuffer): Promise<ArrayBuffer> {
-    return this.#readBytes(buffer.gpu!);
+    return readBuffer(this.device, buffer.gpu!);
   }
 
   dispose(): void {
     this.#arena.dispose();
     for (const buffer of this.#owned) buffer.destroy();
-  }
-
-  async #readBytes(buffer: GPUBuffer): Promise<ArrayBuffer> {
-    const staging = this.device.createBuffer({
-      size: buffer.size,
-      usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST,
-    });
-    const encoder = this.device.createCommandEncoder();
-    encoder.copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
-    this.device.queue.submit([encoder.finish()]);
-    await staging.mapAsync(GPUMapMode.READ);
-    const bytes = staging.getMappedRange().slice(0);
-    staging.destroy();
-    return bytes;
   }
 
   #upload(label: string, data: ArrayBufferView<ArrayBuffer> | Uint8Array): GPUBuffer {

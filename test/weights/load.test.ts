@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Device } from "../../src/gpu/device.ts";
-import { openGpu } from "../../src/platform/node/gpu.ts";
 import { dataBytes, scaleBytes, type WeightFormat, type WeightSource } from "../../src/weights/format.ts";
 import { loadWeight } from "../../src/weights/load.ts";
-import { testAdapterName } from "../support/gpu.ts";
+import { openTestGpu, readBuffer } from "../support/gpu.ts";
 
 let device: Device;
 beforeAll(async () => {
-  device = await Device.open(await openGpu({ adapter: testAdapterName }));
+  device = await Device.open(await openTestGpu());
 });
 afterAll(() => device.dispose());
 
@@ -64,17 +63,7 @@ function sourceOf({ format, rows, columns, ...turns }: Shape) {
   return { source, data, scales, state };
 }
 
-async function readBack(buffer: GPUBuffer): Promise<Uint8Array> {
-  const usage = GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST;
-  const staging = device.gpu.createBuffer({ size: buffer.size, usage });
-  const encoder = device.gpu.createCommandEncoder();
-  encoder.copyBufferToBuffer(buffer, 0, staging, 0, buffer.size);
-  device.queue.submit([encoder.finish()]);
-  await staging.mapAsync(GPUMapMode.READ);
-  const bytes = new Uint8Array(staging.getMappedRange().slice(0));
-  staging.destroy();
-  return bytes;
-}
+const readBack = async (buffer: GPUBuffer) => new Uint8Array(await readBuffer(device.gpu, buffer));
 
 const step = (onBytes: (bytes: number) => void = () => {}) => ({ device, quantization: "auto", onBytes }) as const;
 
