@@ -7,6 +7,7 @@ import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { type LoadRunnerOptions, ModelRunner } from "../runner/model-runner.ts";
 import { pagedSources } from "../runner/paged-experts.ts";
+import { DrawGate, drawsOf } from "../stages/draw-gate.ts";
 import type { StageMessage, StageResult } from "../stages/messages.ts";
 import { expertsWithin, layersWithin, type PageStage, pageStages } from "../stages/page-layers.ts";
 import { Stage } from "../stages/stage.ts";
@@ -77,6 +78,8 @@ export async function startLayers(
 
     const deliver = (result: StageMessage) => {
       if (device.lost) runner.lose(device.lost);
+      const draws = drawsOf(result);
+      if (draws) gate.know(draws);
       runner.receive(result as StageResult);
     };
     const last = new Stage(after, true, deliver);
@@ -87,6 +90,7 @@ export async function startLayers(
       (error) => runner.lose(error),
     );
     const first = new Stage(before, false, (message) => between.receive(message));
+    const gate: DrawGate = new DrawGate((message) => first.receive(message));
     const runner: StagedRunner = new StagedRunner({
       stages: 3,
       limits: before.limits,
@@ -97,7 +101,7 @@ export async function startLayers(
       get companion() {
         return { state: link.state, ...link.counts, sums: NO_SUMS, passes: { ...between.passes } };
       },
-      send: (message) => first.receive(message),
+      send: (message) => gate.receive(message),
       close: () => {
         link.close();
         for (const stage of runners) stage.dispose();

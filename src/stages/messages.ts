@@ -1,8 +1,8 @@
 import type { DecodeRow, ResolvedSampling, Sampled, SequenceStep } from "../engine/runner.ts";
 
-/** What steps are to a stage: no functions, and every token known. */
+/** What steps are to a stage: no functions. Tokens that rows go on from are filled in before the first stage. */
 export type StageStep = Omit<SequenceStep, "mask">;
-export type StageRow = Omit<DecodeRow, "mask" | "token"> & { readonly token: number };
+export type StageRow = Omit<DecodeRow, "mask">;
 
 /** Bits of tokens by row, for rows that may not draw all. */
 export type Masks = readonly (Uint32Array<ArrayBuffer> | undefined)[];
@@ -50,3 +50,12 @@ export type StageResult =
   | { readonly kind: "drawn"; readonly id: number; readonly sampled: readonly (Sampled | undefined)[] }
   | { readonly kind: "scored"; readonly id: number; readonly logits: Float32Array }
   | { readonly kind: "failed"; readonly id: number; readonly message: string; readonly areStatesLost?: boolean };
+
+/** What the last stage tells the first, which goes on from it: tokens by slot, of replies that have not ended. */
+export type Draws =
+  | {
+      readonly kind: "drawn";
+      readonly id: number;
+      readonly tokens: readonly (readonly [slot: number, token: number])[];
+    }
+  | Extract<StageResult, { kind: "failed" }>;

@@ -40,7 +40,7 @@ export class Stage {
         break;
       default:
     }
-    if (!this.#isLast || message.kind === "failed") this.#forward(message);
+    if (!this.#isLast || message.kind === "failed" || message.kind === "drawn") this.#forward(message);
   }
 
   async #run(work: StageWork): Promise<StageMessage> {
@@ -73,7 +73,7 @@ function batchOf(work: StageWork) {
     case "prefill":
       return { kind: "prefill", steps: work.steps, hidden } as const;
     case "decode":
-      return { kind: "decode", steps: work.rows.map((row) => ({ ...row, tokens: [row.token] })), hidden } as const;
+      return { kind: "decode", steps: work.rows.map((row) => ({ ...row, tokens: [row.token!] })), hidden } as const;
     case "score":
       return { kind: "prefill", steps: [work.step], hidden } as const;
   }

@@ -11,7 +11,7 @@ import {
 import { DeviceLostError, invariant, type LLMError } from "../errors.ts";
 import type { Masks, StageMessage, StageResult } from "./messages.ts";
 
-/** The stages as one sees them from outside: what is sent goes into the first, results come out of the last. */
+/** The stages as one sees them from outside: what is sent goes to the gate before the first, results come out of the last. */
 export interface StageChain {
   readonly stages: number;
   readonly limits: RunnerLimits;
@@ -29,18 +29,14 @@ const PART_TOKENS = 64;
 
 /**
  * A model whose layers lie in several stages. A step is cut into as many parts as there are stages, of other sequences or of
- * later tokens, so that each stage has one while the others have theirs. A row that goes on from what the step before drew
- * waits here until that has come, since the first stage reads what the last has drawn.
+ * later tokens, so that each stage has one while the others have theirs. A row that goes on from what the step before draws
+ * is sent without its token, which `DrawGate` gets from the last stage.
  */
 export class StagedRunner implements Runner {
   readonly #chain: StageChain;
   readonly #pending = new Map<number, Request>();
-  /** What is to be sent, in the order of the calls, behind a step that waits for draws. */
-  readonly #queue: Queued[] = [];
   #nextId = 1;
   #lost: LLMError | undefined;
-  /** What the decode step before draws, by slot. */
-  #drawn = new Map<number, Draw>();
 
   constructor(chain: StageChain) {
     this.#chain = chain;
@@ -72,8 +68,6 @@ export class StagedRunner implements Runner {
     this.#pending.delete(result.id);
     if (result.kind === "failed") request?.fail(new (result.areStatesLost ? StatesLost : Error)(result.message));
     else request?.settle(result);
-    // Devices wait for what comes next, and nobody yet for what becomes of this.
-    this.#flush();
   }
 
   /** A stage is gone, and the states of all sequences with it. */
@@ -82,13 +76,12 @@ export class StagedRunner implements Runner {
     this.#lost = typeof reason === "string" ? new DeviceLostError(reason) : reason;
     for (const request of this.#pending.values()) request.fail(this.#lost);
     this.#pending.clear();
-    for (const { fail } of this.#queue.splice(0)) fail(this.#lost);
     this.#chain.close();
   }
 
   setSampling(slot: number, sampling: ResolvedSampling, prompt: ArrayLike<number>, reply?: ArrayLike<number>): void {
     this.#check();
-    this.#inOrder(() => this.#chain.send({ kind: "setSampling", slot, sampling, prompt, reply }));
+    this.#send({ kind: "setSampling", slot, sampling, prompt, reply });
   }
 
   async prefill(steps: readonly SequenceStep[]): Promise<readonly (Sampled | undefined)[]> {
@@ -106,47 +99,19 @@ export class StagedRunner implements Runner {
   }
 
   async decode(rows: readonly DecodeRow[]): Promise<readonly (Sampled | undefined)[]> {
-    const before = this.#drawn;
-    this.#drawn = new Map();
     const size = Math.ceil(rows.length / this.#chain.stages);
     const groups = Array.from({ length: Math.ceil(rows.length / size) }, (_, i) =>
       rows.slice(i * size, (i + 1) * size),
     );
-    return (await all(groups.map((group) => this.#decodeGroup(group, before)))).flat();
+    return (await all(groups.map((group) => this.#decodeGroup(group)))).flat();
   }
 
-  async #decodeGroup(group: readonly DecodeRow[], before: ReadonlyMap<number, Draw>): Promise<(Sampled | undefined)[]> {
-    const goesOnFrom = group.map(({ slot, token }) => (token === undefined ? before.get(slot) : undefined));
-    const draws = group.map(({ slot }, i): Draw => {
-      invariant(group[i].token !== undefined || goesOnFrom[i], `slot ${slot} has no step to go on from`);
-      const draw = { isKnown: false };
-      this.#drawn.set(slot, draw);
-      return draw;
-    });
-    const tokenOf = (i: number): number | undefined => {
-      const { sampled } = goesOnFrom[i] ?? {};
-      return goesOnFrom[i] ? (sampled?.isLast ? undefined : sampled?.token) : group[i].token;
-    };
-    // All but rows whose reply has ended.
-    let live: number[] = [];
-    const step = (id: number): StageMessage | undefined => {
-      live = [...group.keys()].filter((i) => tokenOf(i) !== undefined);
-      const rows = live.map((i) => {
-        const { mask, ...row } = group[i];
-        return { ...row, token: tokenOf(i)! };
-      });
-      return rows.length > 0 ? { kind: "decode", id, rows, masks: masksOf(live.map((i) => group[i])) } : undefined;
-    };
-    const know = (result: StageResult | Error) => {
-      for (const [i, draw] of draws.entries()) {
-        draw.isKnown = true;
-        if (result instanceof Error) draw.error = result;
-        else if (result.kind === "drawn" && live.includes(i)) draw.sampled = result.sampled[live.indexOf(i)];
-      }
-    };
-    const result = await this.#request(step, { waitsFor: goesOnFrom.filter((draw) => draw !== undefined), know });
+  async #decodeGroup(group: readonly DecodeRow[]): Promise<(Sampled | undefined)[]> {
+    const rows = group.map(({ mask, ...row }) => row);
+    const result = await this.#request((id) => ({ kind: "decode", id, rows, masks: masksOf(group) }));
     invariant(result.kind === "drawn", `a decode gave what was ${result.kind}`);
-    return draws.map(({ sampled }) => sampled);
+    const bySlot = new Map(result.sampled.map((one) => [one?.slot, one]));
+    return group.map(({ slot }) => bySlot.get(slot));
   }
 
   async score({ mask, ...step }: SequenceStep): Promise<{ readonly logits: Float32Array }> {
@@ -156,92 +121,41 @@ export class StagedRunner implements Runner {
   }
 
   reset(): void {
-    this.#drawn.clear();
-    this.#inOrder(() => this.#chain.send({ kind: "reset" }));
+    this.#send({ kind: "reset" });
   }
 
   copyState(from: number, to: number): void {
-    this.#inOrder(() => this.#chain.send({ kind: "copyState", from, to }));
+    this.#send({ kind: "copyState", from, to });
   }
 
   copyBlock(from: number, to: number): void {
-    this.#inOrder(() => this.#chain.send({ kind: "copyBlock", from, to }));
+    this.#send({ kind: "copyBlock", from, to });
   }
 
   dispose(): void {
     this.lose("it was disposed of");
   }
 
+  #send(message: StageMessage): void {
+    if (!this.#lost) this.#chain.send(message);
+  }
+
   #check(): void {
     if (this.#lost) throw this.#lost;
   }
 
-  /** Sends a step in its turn, when what it waits for is drawn. A step of nothing is not sent. `know` is told before anyone else. */
-  #request(
-    step: (id: number) => StageMessage | undefined,
-    {
-      waitsFor = [],
-      know = () => {},
-    }: { readonly waitsFor?: readonly Draw[]; readonly know?: (result: StageResult | Error) => void } = {},
-  ): Promise<StageResult> {
+  #request(step: (id: number) => StageMessage): Promise<StageResult> {
     const id = this.#nextId++;
-    return new Promise<StageResult>((resolve, reject) => {
-      const settle = (result: StageResult) => {
-        know(result);
-        resolve(result);
-      };
-      const fail = (error: Error) => {
-        know(error);
-        reject(error);
-      };
-      const send = () => {
-        const message = step(id);
-        if (!message) return settle({ kind: "drawn", id, sampled: [] });
-        this.#pending.set(id, { settle, fail });
-        this.#chain.send(message);
-      };
-      this.#inOrder(send, waitsFor, fail);
+    return new Promise((settle, fail) => {
+      this.#check();
+      this.#pending.set(id, { settle, fail });
+      this.#chain.send(step(id));
     });
   }
-
-  /** At once, unless a call before waits for something. */
-  #inOrder(send: () => void, waitsFor: readonly Draw[] = [], fail: (error: Error) => void = () => {}): void {
-    if (this.#lost) fail(this.#lost);
-    else this.#queue.push({ send, waitsFor, fail });
-    this.#flush();
-  }
-
-  /** Sends what has all that it waits for, up to the first that has not. */
-  #flush(): void {
-    while (this.#queue[0]?.waitsFor.every(({ isKnown }) => isKnown)) {
-      const { send, waitsFor, fail } = this.#queue.shift()!;
-      const failed = waitsFor.find(({ error }) => error);
-      try {
-        if (failed) throw failed.error;
-        send();
-      } catch (error) {
-        fail(error as Error);
-      }
-    }
-  }
-}
-
-/** What a row draws. */
-interface Draw {
-  isKnown: boolean;
-  /** Undefined where its reply had ended before. */
-  sampled?: Sampled;
-  error?: Error;
 }
 
 interface Request {
   settle(result: StageResult): void;
-  fail(error: Error): void;
-}
-
-interface Queued {
-  readonly waitsFor: readonly Draw[];
-  send(): void;
   fail(error: Error): void;
 }
 

@@ -3,6 +3,7 @@ import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../src/models/qwen3-next/config.ts";
 import type { RunnerOptions } from "../../src/runner/memory-plan.ts";
 import { ModelRunner } from "../../src/runner/model-runner.ts";
+import { DrawGate, drawsOf } from "../../src/stages/draw-gate.ts";
 import type { StageMessage, StageResult } from "../../src/stages/messages.ts";
 import { Stage } from "../../src/stages/stage.ts";
 import { stageConfig, stageWeights } from "../../src/stages/stage-weights.ts";
@@ -51,13 +52,20 @@ export async function openStagedModel(
     const copy = structuredClone(message);
     queueMicrotask(() => receivers[link](copy));
   };
+  const stages: Stage[] = [];
+  const gate = new DrawGate((message) => stages[0].receive(message));
   for (const [i, runner] of runners.entries()) {
     const stage = new Stage(runner, i === runners.length - 1, sendTo(i + 1));
-    receivers.push((message) => stage.receive(message));
+    stages.push(stage);
+    receivers.push((message) => (i === 0 ? gate : stage).receive(message));
   }
   const { limits, memory } = runners[0];
   const runner = new StagedRunner({ stages: runners.length, limits, memory, send: sendTo(0), close: () => {} });
-  receivers.push((message) => runner.receive(message as StageResult));
+  receivers.push((message) => {
+    const draws = drawsOf(message);
+    if (draws) gate.know(draws);
+    runner.receive(message as StageResult);
+  });
   const dispose = () => {
     for (const stage of runners) stage.dispose();
   };

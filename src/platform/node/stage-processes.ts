@@ -32,11 +32,13 @@ export type ToStage =
       readonly usableVocabulary: number;
       /** Where it waits for the stage before. */
       readonly path: string;
+      /** Where the first waits for the last, to hear at once what has been drawn. */
+      readonly drawsPath?: string;
       /** While there is work, it keeps a core to itself. */
       readonly staysAwake: boolean;
     }
-  /** Where the next stage waits. */
-  | { readonly kind: "connect"; readonly path: string };
+  /** Where the next stage waits, and where the first one does for the last. */
+  | { readonly kind: "connect"; readonly path: string; readonly drawsPath?: string };
 
 export type FromStage =
   | { readonly kind: "bytes"; readonly loaded: number }
@@ -54,7 +56,7 @@ const CORES_A_STAGE = 4;
 
 type StageChild = ChildWorker<ToStage, FromStage>;
 
-/** Stages in a process each, linked by Unix sockets: this one to the first, each to the next, the last to this one. */
+/** Stages in a process each, linked by Unix sockets: this one to the first, each to the next, the last to this one and the first. */
 export const stageProcesses = (
   script: string,
   places: readonly StagePlace[],
@@ -67,6 +69,7 @@ export const stageProcesses = (
     invariant(typeof hubToken !== "function", "a token is asked for where the model is opened");
     const folder = await mkdtemp(join(tmpdir(), "sluice-stages-"));
     const paths = [...places, undefined].map((_, i) => join(folder, `${i}.sock`));
+    const drawsPath = join(folder, "draws.sock");
     const children = places.map(({ wrapper }): StageChild => new ChildWorker({ script, wrapper }));
     const last = await listenOnce(paths.at(-1)!);
     const close = () => {
@@ -102,14 +105,16 @@ export const stageProcesses = (
         });
         const device = { ...rest.device, adapter: places[i].adapter ?? rest.device?.adapter };
         const isLast = i === children.length - 1;
-        const facts = { source, range: ranges[i], isLast, usableVocabulary, path: paths[i], staysAwake };
+        const waits = { path: paths[i], drawsPath: i === 0 ? drawsPath : undefined };
+        const facts = { source, range: ranges[i], isLast, usableVocabulary, staysAwake, ...waits };
         child.postMessage({ kind: "load", options: { ...rest, hubToken, device }, ...facts });
         return next(child, "loaded");
       });
       const stages = await Promise.race([Promise.all(loaded), failed]);
       onCompile();
       const connected = children.map((child, i) => {
-        child.postMessage({ kind: "connect", path: paths[i + 1] });
+        const isLast = i === children.length - 1;
+        child.postMessage({ kind: "connect", path: paths[i + 1], drawsPath: isLast ? drawsPath : undefined });
         return next(child, "connected");
       });
       await Promise.race([Promise.all(connected), failed]);
