@@ -282,6 +282,7 @@ export const startGpu = async (
       onDispose,
       companion,
       device,
+      compile: options.compile,
       onBytes: (bytes) => progress.report("weights", bytes),
       onCompile: () => progress.report("compile"),
       signal: options.signal,

@@ -284,6 +284,11 @@ export interface LoadOptions {
   readonly maxSequences?: number;
   /** Tokens of one step that reads prompts. Larger steps read faster and make others wait longer. Default 512, or 4096 on GPUs that multiply matrices. */
   readonly maxBatchTokens?: number;
+  /**
+   * What is compiled before the model is there: what a chat begins with, or all that it can come to, so that no reply ever waits
+   * for a compiler. Default `first`.
+   */
+  readonly compile?: "first" | "all";
   /** Tokens of all replies under way, and of what is kept of earlier ones. Default: one context. */
   readonly cacheTokens?: number;
   /** Bytes of host memory for states of earlier requests that the device has no room for. Default 0. */

@@ -23,6 +23,7 @@ export function serveLoadOptions(options: ServeOptions): LoadOptions {
     maxContext: maxModelLen,
     maxSequences: maxNumSeqs,
     maxBatchTokens: options.maxNumBatchedTokens,
+    compile: options.warmup ? "all" : "first",
     cacheHostBytes: options.cacheHostGib && options.cacheHostGib * 2 ** 30,
     cacheTokens: options.kvCacheTokens ?? Math.min(4 * (maxModelLen ?? DEFAULT_CONTEXT), 2 ** 16),
     queue: { maxWaitingTokens: options.maxNumQueuedTokens },

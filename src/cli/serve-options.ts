@@ -37,6 +37,7 @@ export interface ServeOptions extends Omit<ModelOptions, "context">, GpuChoice, 
   readonly logLevel: LogLevel;
   readonly logRequests?: boolean;
   readonly disableLogStats?: boolean;
+  readonly warmup: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -95,6 +96,10 @@ export function serveOptions(command: Command, port: number): Command {
     )
     .option("--log-requests", "log what requests hold: prompts are people's own, so think twice")
     .option("--disable-log-stats", "no line about throughput every ten seconds")
+    .option(
+      "--no-warmup",
+      "be ready before all kernels are compiled; the first request of a kind then waits for its own",
+    )
     .option("--config <file>", "a YAML or JSON file of these options")
     .option("--dry-run", "say what memory it would take, and end")
     .option("--reference", "run on the CPU's plain loops: slow, exact, needs no GPU");

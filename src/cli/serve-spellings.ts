@@ -17,6 +17,7 @@ const ALIASES: Readonly<Record<string, readonly string[]>> = {
   "--default-chat-template-kwargs": ["--chat-template-kwargs"],
   "--log-requests": ["--enable-log-requests"],
   "--log-level": ["--uvicorn-log-level"],
+  "--no-warmup": ["--skip-server-warmup"],
   "--tokenizer": ["--tokenizer-path"],
   "--tensor-parallel-size": ["--tp-size", "--tp", "-tp"],
   "--data-parallel-size": ["--dp-size", "--dp", "-dp"],
@@ -84,7 +85,7 @@ const WITHOUT_EFFECT: readonly (readonly [why: string, options: string])[] = [
   ],
   ["prompts are never logged unless --log-requests asks for it", "--disable-log-requests --no-enable-log-requests"],
   ["speculation is off", "--speculative-eagle-topk= --speculative-num-draft-tokens="],
-  ["there is none", "--no-webui --limit-mm-per-prompt= --language-model-only --skip-server-warmup --watchdog-timeout="],
+  ["there is none", "--no-webui --limit-mm-per-prompt= --language-model-only --watchdog-timeout="],
 ];
 
 /** An option as it stands in a command line or a file. */

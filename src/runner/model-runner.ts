@@ -1,4 +1,4 @@
-import type { CompanionStats, MemoryPlan, PagingStats, Quantization } from "../api/types.ts";
+import type { CompanionStats, LoadOptions, MemoryPlan, PagingStats, Quantization } from "../api/types.ts";
 import type {
   DecodeRow,
   ResolvedSampling,
@@ -49,6 +49,8 @@ export interface LoadRunnerOptions extends RunnerOptions {
   readonly onBytes?: (loaded: number) => void;
   /** All weights are there, pipelines are being compiled. */
   readonly onCompile?: () => void;
+  /** Plans that are there from the beginning: those of a chat's steps, or all but those that give logits. Default `first`. */
+  readonly compile?: LoadOptions["compile"];
   readonly signal?: AbortSignal;
   /** How a weight gets to the device. Default: it is read from its source. */
   readonly loadWeight?: typeof loadWeight;
@@ -182,10 +184,7 @@ export class ModelRunner implements Runner {
       weightBytes: sumWeights(convertWeights(sources, plan), weightBytes).active,
     });
     options.onCompile?.();
-    const { limits } = parts;
-    const largest = prefillSizes({ ...limits, maxPrefillSequences: 1 }).at(-1)!;
-    const needed = [...decodeSizes(limits).map((size) => ["decode", size] as const), ["sample", largest] as const];
-    for (const [kind, size] of needed) {
+    for (const [kind, size] of plansFrom(options.compile ?? "first", parts.limits)) {
       await runner.#plan(kind, size);
       signal?.throwIfAborted();
     }
@@ -616,6 +615,16 @@ async function pagerOf(device: Device, arena: ExpertArena, { batch }: RunnerPart
   const { SharedExperts } = await import("../paging/shared-experts.ts");
   const layers = arena.weights.map((_, layer) => ({ ...arena.experts(layer, undefined), paging: undefined }));
   return new SharedExperts(device, arena, companion, new ExpertSums(device, layers));
+}
+
+/** The plans that are compiled while loading. */
+function plansFrom(compile: "first" | "all", limits: RunnerLimits): (readonly [StepKind, StepSize])[] {
+  const decode = decodeSizes(limits).map((size) => ["decode", size] as const);
+  if (compile === "first") return [...decode, ["sample", prefillSizes({ ...limits, maxPrefillSequences: 1 }).at(-1)!]];
+  return [
+    ...decode,
+    ...prefillSizes(limits).flatMap((size) => [["sample", size] as const, ["prefill", size] as const]),
+  ];
 }
 
 const planKey = (kind: StepKind, { rows, sequences }: StepSize) => `${kind} ${rows} × ${sequences}`;

@@ -24,6 +24,8 @@ const MAKING = [
 /** Counts what a device makes, maps and submits, and the bytes of its buffers. */
 class Census {
   made = 0;
+  /** Dispatches of new plans. */
+  bound = 0;
   mapped = 0;
   submitted = 0;
   bufferBytes = 0;
@@ -31,7 +33,7 @@ class Census {
   readonly platform = new ObservedPlatform({ onDevice: (device) => this.#watch(device) });
 
   reset(): void {
-    this.made = this.mapped = this.submitted = 0;
+    this.made = this.bound = this.mapped = this.submitted = 0;
   }
 
   #watch(device: GPUDevice): void {
@@ -40,6 +42,7 @@ class Census {
       Object.assign(device, {
         [name]: (...args: unknown[]) => {
           this.made++;
+          if (name === "createBindGroup") this.bound++;
           const result = original(...args);
           if (name === "createBuffer") this.#watchBuffer(result as GPUBuffer);
           return result;
@@ -214,6 +217,28 @@ describe.each([...FIXTURES.map(fixtureFolder), "demo/public/models/sprout"])("me
     expect(runner.allocatedBytes).toBe(0);
     await expect(platform.devices[0].lost).resolves.toMatchObject({ reason: "destroyed" });
   });
+});
+
+test("nothing is compiled after loading where all was to be", async () => {
+  const census = new Census();
+  const options = { platform: census.platform, maxBatchTokens: 128, maxSequences: 3 };
+  const runner = await openGpuModel(fixtureFolder(FIXTURES[0]), { ...options, compile: "all" });
+  census.reset();
+  await useEveryStep(runner);
+  const blocks = allBlocks(runner);
+  for (const rows of [60, 20]) {
+    const steps = [0, 1].map((slot) => ({
+      tokens: Array.from({ length: rows }, (_, i) => i),
+      position: 300,
+      slot,
+      blocks,
+    }));
+    await runner.prefill(steps.map((step, i) => ({ ...step, sample: i === 0 })));
+    await runner.prefill(steps);
+  }
+  await runner.decode([0, 1].map((slot) => ({ slot, position: 400, blocks, token: 5 })));
+  expect(census.bound).toBe(0);
+  runner.dispose();
 });
 
 /** Steps of all kinds and sizes that a chat takes. */

@@ -26,6 +26,7 @@ export interface GpuModelOptions {
   readonly fused?: boolean;
   /** Read prompts by products of matrices, as a GPU that has them does. */
   readonly matrices?: boolean;
+  readonly compile?: "all";
   /** Sees the device. */
   readonly platform?: ObservedPlatform;
 }
@@ -67,6 +68,7 @@ export async function loadGpuSources(
       maxBatchTokens: options.maxBatchTokens ?? 256,
       snapshots: options.snapshots ?? 1,
       maxSequences: options.maxSequences,
+      compile: options.compile,
       cacheTokens: options.cacheTokens,
       usableVocabulary: config.vocabularySize,
       expertSlots: options.expertSlots,
