@@ -16,7 +16,7 @@ import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
-import { checkCompanion } from "./companion-options.ts";
+import { checkCompanion, companionOptions } from "./companion-options.ts";
 import { fingerprint } from "./fingerprint.ts";
 import type { Lean } from "./lean.ts";
 import type { ModelEngine } from "./model-host.ts";
@@ -98,73 +98,76 @@ async function load(
       ? new GrammarEngine(tokenizer, { vocabularySize, stopIds, startThread: platform.startGrammars })
       : undefined;
   const own = { tokenizer, template, grammars, defaults, fingerprint: await fingerprint(sources) };
-  const lean =
-    options.companion === undefined
-      ? undefined
-      : await (await import("./lean.ts")).leanOn(platform, options.companion, {
-          fingerprint: own.fingerprint,
-          experts: expertShape(sources),
-          predict: async (welcome, speed) => {
-            const { predict } = await import("./predict.ts");
-            const wanted = runnerOptions(config, options, tokenizer?.vocabularySize);
-            return predict(platform, sources, wanted, options, welcome, speed);
-          },
-        });
-  if (lean?.info.mode === "none") lean.link.close();
-  if (lean?.info.mode === "requests") {
-    const { RemoteEngine } = await import("../companion/remote-engine.ts");
-    const engine = await withFallback(new RemoteEngine(lean.link), lean, alone);
-    const info = { ...describeElsewhere(checkpoint, config, sources, options, lean), sampling };
-    progress.report("ready");
-    return { ...own, engine, info, experts: undefined, keepsFiles: false };
-  }
-  const companion = lean?.info.mode === "experts" ? await remoteExperts(lean, expertShape(sources)!) : undefined;
-  if (lean?.info.mode === "layers") {
-    const wanted = runnerOptions(config, options, tokenizer?.vocabularySize);
-    const close = () => void checkpoint.close();
-    const { startLayers } = await import("./start-layers.ts");
-    const started = await startLayers(platform, sources, wanted, options, progress, lean.link, close).catch((error) => {
-      lean.link.close();
+  const wanted = runnerOptions(config, options, tokenizer?.vocabularySize);
+  let isLoaded = false;
+  // Models that are tried and not taken leave the files open.
+  const closeFiles = () => void (isLoaded && checkpoint.close());
+
+  const start = async (lean?: Lean): Promise<LoadedModel> => {
+    if (lean?.mode === "requests") {
+      const { RemoteEngine } = await import("../companion/remote-engine.ts");
+      const engine = await withFallback(new RemoteEngine(lean.link), lean, alone);
+      const info = { ...describeElsewhere(checkpoint, config, sources, options, lean), sampling };
+      return { ...own, engine, info, experts: undefined, keepsFiles: false };
+    }
+    if (lean?.mode === "layers") {
+      const { startLayers } = await import("./start-layers.ts");
+      const started = await startLayers(platform, sources, wanted, options, progress, lean, closeFiles).catch(
+        (error) => {
+          lean.link.close();
+          throw error;
+        },
+      );
+      const companion = { ...lean.info, layers: started.layers };
+      const info = { ...describe(checkpoint, config, sources, started), sampling, companion };
+      const engine = await withFallback(new Engine(started.runner, options.queue), lean, alone);
+      return { ...own, engine, info, experts: undefined, keepsFiles: started.runner.paging !== undefined };
+    }
+    const companion = lean && (await remoteExperts(lean, expertShape(sources)!));
+    progress.start(storedBytes(sources));
+    const startHere = options.device?.reference ? startReference : platform.stages ? startStages(source) : startGpu;
+    const onDispose = () => {
+      closeFiles();
+      companion?.dispose();
+    };
+    const extras = { loadWeight, onDispose, companion };
+    const started = await startHere(platform, sources, wanted, options, progress, extras).catch((error) => {
+      companion?.dispose();
       throw error;
     });
-    const companion = { ...lean.info, layers: started.layers };
-    const info = { ...describe(checkpoint, config, sources, started), sampling, companion };
-    progress.report("ready");
-    const engine = await withFallback(new Engine(started.runner, options.queue), lean, alone);
-    return { ...own, engine, info, experts: undefined, keepsFiles: started.runner.paging !== undefined };
+    try {
+      const { cacheHostBytes } = options;
+      const described = describe(checkpoint, config, sources, started);
+      const info = { ...described, cacheHostBytes, sampling, companion: lean?.info };
+      const { runner } = started;
+      const engine = new Engine(runner, options.queue, cacheHostBytes);
+      const { experts, layers, paging } = runner;
+      const lacks = paging ? "its server reads its experts when they are needed" : stagesText(platform);
+      return { ...own, engine, info, experts, layers, lacks, keepsFiles: paging !== undefined };
+    } catch (error) {
+      started.runner.dispose();
+      throw error;
+    }
+  };
+
+  const { companion } = options;
+  const mode = companion && (companionOptions(companion).mode ?? "auto");
+  let model: LoadedModel;
+  if (!companion || !mode) model = await start();
+  else if (mode === "auto") {
+    const { loadBest } = await import("./load-best.ts");
+    const candidates = { fingerprint: own.fingerprint, sources, runnerOptions: wanted, start };
+    model = await loadBest(platform, options, candidates);
+  } else {
+    const { leanOn } = await import("./lean.ts");
+    model = await start(await leanOn(platform, companion, own.fingerprint, mode));
   }
-  progress.start(storedBytes(sources));
-  const start = options.device?.reference ? startReference : platform.stages ? startStages(source) : startGpu;
-  const started = await start(
-    platform,
-    sources,
-    runnerOptions(config, options, tokenizer?.vocabularySize),
-    options,
-    progress,
-    {
-      loadWeight,
-      onDispose: () => {
-        void checkpoint.close();
-        companion?.dispose();
-      },
-      companion,
-    },
-  ).catch((error) => {
-    companion?.dispose();
-    throw error;
-  });
+  isLoaded = true;
   try {
-    const { cacheHostBytes } = options;
-    const described = describe(checkpoint, config, sources, started);
-    const info = { ...described, cacheHostBytes, sampling, companion: lean?.info };
     progress.report("ready");
-    const { runner } = started;
-    const engine = new Engine(runner, options.queue, cacheHostBytes);
-    const { experts, layers, paging } = runner;
-    const lacks = paging ? "its server reads its experts when they are needed" : stagesText(platform);
-    return { ...own, engine, info, experts, layers, lacks, keepsFiles: runner.paging !== undefined };
+    return model;
   } catch (error) {
-    started.runner.dispose();
+    model.engine.dispose();
     throw error;
   }
 }

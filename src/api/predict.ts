@@ -1,93 +1,56 @@
-import type { LinkSpeed } from "../companion/measure-link.ts";
+import type { AnswerTimes, LinkSpeed } from "../companion/measure-link.ts";
 import type { Welcome } from "../companion/protocol.ts";
-import { InvalidRequestError, OutOfMemoryError } from "../errors.ts";
+import { median } from "../engine/typical-ms.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
-import { expectedHitRate } from "../paging/hit-rates.ts";
+import { ExpertReader } from "../paging/expert-reader.ts";
 import { slotsWithin } from "../runner/expert-budget.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
-import { sparseLayers } from "../runner/paged-experts.ts";
-import { type DeviceSpeed, probeSpeed } from "../runner/probe-speed.ts";
-import { layersWithin } from "../stages/page-layers.ts";
-import { dataBytes, type WeightSource } from "../weights/format.ts";
+import { pagedSources, sparseLayers } from "../runner/paged-experts.ts";
+import { probePaging } from "../runner/probe-paging.ts";
+import { probeSpeed } from "../runner/probe-speed.ts";
+import { layerChoices, unlessTooMuch } from "../stages/page-layers.ts";
+import type { WeightSource } from "../weights/format.ts";
 import { planWeight, weightBytes } from "../weights/load.ts";
+import { type Facts, type Foretold, foretell } from "./foretell.ts";
 import { openDevice } from "./open-device.ts";
 import type { Platform } from "./platform.ts";
-import type { CompanionInfo, LoadOptions } from "./types.ts";
+import { storedBytes } from "./stored-bytes.ts";
+import type { LoadOptions } from "./types.ts";
 
-/** What a way to write tokens depends on. */
-export interface Facts {
-  readonly device: DeviceSpeed;
-  readonly link: LinkSpeed;
-  readonly host: Pick<Welcome, "tokensPerSecond" | "sumMs" | "layers">;
-  readonly layers: number;
-  /** Layers that this device runs if it leaves the others. */
-  readonly here: number | undefined;
-  /** Of each sparse layer; 0 layers where there are none. */
-  readonly sparse: {
-    readonly layers: number;
-    readonly experts: number;
-    readonly topK: number;
-    readonly hidden: number;
-  };
-  /** Elements of weights in one expert. */
-  readonly expertElements: number;
-  readonly expertBytes: number;
-  /** Experts of a layer that this device holds if it shares the others, and if it reads them; undefined where it cannot. */
-  readonly sharedSlots: number | undefined;
-  readonly pagedSlots: number | undefined;
-  /** Of the store that experts are read from. */
-  readonly storeBytesPerSecond: number;
+/** What each way promises, and how sure that is. */
+export interface Prediction extends Foretold {
+  /** A promise may be so many times too low. 1 where it would take too long to see. */
+  readonly doubt: number;
 }
 
-/** Bytes of a frame beside its numbers, of a step's there and back, and of a token's. */
-const FRAME_BYTES = 120;
-const STEP_BYTES = 350;
-const TOKEN_BYTES = 200;
-
-/** Tokens a second of each way that is possible. */
-export function foretell(facts: Facts): CompanionInfo["predicted"] {
-  const { device, link, host, layers, here, sparse, sharedSlots, pagedSlots } = facts;
-  const aloneMs = layers * device.layerMs + device.headMs + device.readMs;
-  /** With some of the experts elsewhere. */
-  const workMs = (experts: number) =>
-    aloneMs - (sparse.layers * (sparse.topK - experts) * facts.expertElements) / device.elementsPerMs;
-  const predicted: { -readonly [way in keyof CompanionInfo["predicted"]]: number } = {};
-  if (pagedSlots !== undefined) {
-    const isWhole = pagedSlots >= sparse.experts;
-    const hitRate = isWhole ? 1 : expectedHitRate(pagedSlots / sparse.experts);
-    const readMs = (1000 * sparse.topK * (1 - hitRate) * facts.expertBytes) / facts.storeBytesPerSecond;
-    predicted.none = 1000 / (aloneMs + sparse.layers * (readMs + (isWhole ? 0 : device.readMs)));
-  }
-  if (sharedSlots !== undefined && host.sumMs !== undefined && sparse.layers > 0) {
-    // What stays in its slots is found less often than what comes and goes.
-    const share = sharedSlots / sparse.experts;
-    const bytes = 4 * (2 * sparse.hidden + 2 * sparse.topK) + 2 * FRAME_BYTES;
-    const wayMs = link.latencyMs + (1000 * bytes) / link.bytesPerSecond + host.sumMs;
-    const asks = 1 - share ** sparse.topK;
-    predicted.experts = 1000 / (workMs(sparse.topK * share) + sparse.layers * (device.readMs + asks * wayMs));
-  }
-  if (here !== undefined && host.layers) {
-    const bytes = 4 * 2 * host.layers.hidden + STEP_BYTES;
-    const there = (layers - here) / layers;
-    const wayMs = link.latencyMs + (1000 * bytes) / link.bytesPerSecond + there * host.layers.passMs;
-    predicted.layers = 1000 / (here * device.layerMs + device.headMs + 2 * device.readMs + wayMs);
-  }
-  predicted.requests = Math.min(host.tokensPerSecond, link.bytesPerSecond / TOKEN_BYTES);
-  return predicted;
+/** What a companion and the way there take, as it was measured. */
+export interface Reached {
+  readonly welcome: Welcome;
+  readonly speed: LinkSpeed & AnswerTimes;
+  /** No token may go there. */
+  readonly isPrivate: boolean;
 }
 
-/** The same for a model, a device, a store and a link, which are measured for it. */
+const DOUBT = 1.3;
+
+/** Loading for a trial alone may take so long. */
+const TRIAL_MS = 5000;
+
+/** What a page can expect of a model, a device, a store and a companion, which are measured for it. */
 export async function predict(
   platform: Platform,
   sources: ModelWeights<WeightSource>,
   runnerOptions: Omit<RunnerOptions, "kvFormat">,
   options: LoadOptions,
-  host: Welcome,
-  link: LinkSpeed,
-): Promise<CompanionInfo["predicted"]> {
-  const opened = await openDevice(platform, options.device).catch(() => undefined);
-  // Without a device of one's own there is one way.
-  if (!opened) return { requests: host.tokensPerSecond };
+  { welcome, speed, isPrivate }: Reached,
+): Promise<Prediction> {
+  const hostTokensPerSecond = isPrivate ? undefined : welcome.tokensPerSecond;
+  const opened = await openDevice(platform, options.device).catch((error) => {
+    // Without a device of one's own there is one way.
+    if (isPrivate) throw error;
+    return undefined;
+  });
+  if (!opened) return { predicted: { requests: welcome.tokensPerSecond }, choice: undefined, doubt: 1 };
   const { device, kvFormat } = opened;
   try {
     const { profile } = device;
@@ -97,57 +60,78 @@ export async function predict(
         const within = slotsWithin(options.memory, sources, profile, { ...planned, sharesExperts });
         return within ?? Number.POSITIVE_INFINITY;
       });
-    const here = unlessTooMuch(() => layersWithin(options.memory, sources, profile, planned));
     const layers = sparseLayers(sources);
     const expert = layers[0] && [layers[0].gateUp, layers[0].down];
     const perExpert = (size: (source: WeightSource) => number) =>
       expert ? expert.reduce((sum, source) => sum + size(source), 0) / layers[0].experts : 0;
-    return foretell({
+    const sparse = { layers: layers.length, experts: layers[0]?.experts ?? 0, topK: layers[0]?.topK ?? 0 };
+    const storeBytesPerSecond = expert ? await storeSpeed(layers) : Number.POSITIVE_INFINITY;
+    const facts: Facts = {
       device: await probeSpeed(device, sources, planned),
-      link,
-      host,
+      link: speed,
+      hostTokensPerSecond,
       layers: sources.layers.length,
-      here,
-      sparse: {
-        layers: layers.length,
-        experts: layers[0]?.experts ?? 0,
-        topK: layers[0]?.topK ?? 0,
-        hidden: sources.finalNorm.weight.rows * sources.finalNorm.weight.columns,
-      },
+      choices: layerChoices(options.memory, sources, profile, planned),
+      sparse,
       expertElements: perExpert(({ rows, columns }) => rows * columns),
       expertBytes: perExpert((source) => weightBytes(planWeight(source, runnerOptions.quantization))),
       sharedSlots: options.memory === undefined ? 0 : slots(true),
       pagedSlots: slots(false),
-      storeBytesPerSecond: expert ? await storeSpeed(expert, layers[0].experts) : Number.POSITIVE_INFINITY,
-    });
+      storeBytesPerSecond,
+    };
+    const loadMs = (1000 * storedBytes(sources, pagedSources(sources))) / storeBytesPerSecond;
+    const doubt = loadMs <= TRIAL_MS ? DOUBT : 1;
+    const least = foretell(facts);
+    const expertSlots = pagedIn(facts, least);
+    if (expertSlots === undefined) return { ...least, doubt };
+    const { passMs, layers: count } = await probePaging(device, sources, { ...planned, expertSlots });
+    const layerMs = Math.max(passMs - facts.device.readMs, 1e-3) / count;
+    return { ...foretell({ ...facts, paged: { slots: expertSlots, layerMs } }), doubt };
   } finally {
     device.dispose();
   }
 }
 
-/** Undefined where there is no room for it, or nothing to leave. */
-function unlessTooMuch<T>(ask: () => T): T | undefined {
-  try {
-    return ask();
-  } catch (error) {
-    if (error instanceof OutOfMemoryError || error instanceof InvalidRequestError) return undefined;
-    throw error;
-  }
+/** A way that promises so many times less at best is not worth reading experts for. */
+const FAR = 4;
+
+/** With how many experts a layer is to be probed: undefined where all are there, or where that is of no use. */
+function pagedIn({ pagedSlots = 0, sparse }: Facts, { predicted, choice }: Foretold): number | undefined {
+  const isPaged = pagedSlots > 0 && pagedSlots < sparse.experts;
+  const [slots, most = 0] = isPaged ? [pagedSlots, predicted.none] : [choice?.expertSlots, predicted.layers];
+  return FAR * most < Math.max(...Object.values(predicted)) ? undefined : slots;
 }
 
-/** From reading some experts as they are read when they are missing. */
-async function storeSpeed(matrices: readonly WeightSource[], experts: number): Promise<number> {
-  const startMs = performance.now();
-  let bytes = 0;
-  const count = Math.min(4, experts);
-  await Promise.all(
-    Array.from({ length: count }, (_, expert) =>
-      matrices.map(async ({ rows, columns, format, read }, i) => {
-        const each = rows / experts;
-        await read.call(matrices[i], expert * each, (expert + 1) * each);
-        bytes += dataBytes(format, each * columns);
-      }),
-    ).flat(),
+/** Experts that a layer lacks at once, and how often they are read. */
+const READ_AT_ONCE = 4;
+const READINGS = 5;
+/** Fewer where reading is slow. */
+const ENOUGH_MS = 1000;
+
+/** From reading some experts as they are read when they are missing, others each time. */
+async function storeSpeed(layers: ReturnType<typeof sparseLayers<WeightSource>>): Promise<number> {
+  const matrices = layers.map(({ gateUp, down, experts }) =>
+    [gateUp, down].map((source) => ({ source, rows: source.rows / experts, format: source.format })),
   );
-  return (1000 * bytes) / Math.max(performance.now() - startMs, 0.1);
+  const reader = new ExpertReader(matrices);
+  const rates: number[] = [];
+  const endMs = performance.now() + ENOUGH_MS;
+  for (let reading = 0; reading < READINGS && (reading === 0 || performance.now() < endMs); reading++) {
+    const layer = reading % layers.length;
+    const { experts } = layers[layer];
+    const count = Math.min(READ_AT_ONCE, experts);
+    const startMs = performance.now();
+    let bytes = 0;
+    await Promise.all(
+      Array.from({ length: count }, async (_, i) => {
+        const expert = (reading * count + i * Math.ceil(experts / count)) % experts;
+        for (const { data, scales, release } of await reader.read(layer, expert)) {
+          bytes += data.byteLength + (scales?.byteLength ?? 0);
+          release?.();
+        }
+      }),
+    );
+    rates.push((1000 * bytes) / Math.max(performance.now() - startMs, 0.01));
+  }
+  return median(rates);
 }

@@ -15,6 +15,7 @@ import { StagedRunner } from "../stages/staged-runner.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { loadWeight } from "../weights/load.ts";
 import { companionOptions } from "./companion-options.ts";
+import type { Lean } from "./lean.ts";
 import { openDevice } from "./open-device.ts";
 import type { Platform } from "./platform.ts";
 import { storedBytes } from "./stored-bytes.ts";
@@ -40,7 +41,7 @@ export async function startLayers(
   given: Omit<RunnerOptions, "kvFormat">,
   { device: wanted, memory: budget, companion, signal }: LoadOptions,
   progress: { start(bytes: number): void; report(phase: "weights" | "compile", bytes?: number): void },
-  link: Link,
+  { link, choice }: Pick<Lean, "link" | "choice">,
   onDispose: () => void,
 ): Promise<StartedLayers> {
   const { device, kvFormat, adapter } = await openDevice(platform, wanted);
@@ -52,9 +53,9 @@ export async function startLayers(
     if (asked !== undefined && asked >= all) {
       throw new InvalidRequestError("companion.layers", `of ${all} layers, ${all - 1} can run here at most.`);
     }
-    const here = asked ?? layersWithin(budget, sources, device.profile, options);
+    const here = asked ?? choice?.here ?? layersWithin(budget, sources, device.profile, options);
     const stages = pageStages(sources, options, here);
-    const expertSlots = asked === undefined ? undefined : expertsWithin(budget, stages, device.profile);
+    const expertSlots = asked === undefined ? choice?.expertSlots : expertsWithin(budget, stages, device.profile);
     const isPaged = expertSlots !== undefined;
     const paged = isPaged ? pagedSources(stages[0].sources) : undefined;
     progress.start(stages.reduce((sum, stage) => sum + storedBytes(stage.sources, paged), 0));

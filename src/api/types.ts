@@ -328,6 +328,8 @@ export interface CompanionOptions {
    * share of their experts; what has no room is read when a token asks for it.
    */
   readonly layers?: number;
+  /** No token is to leave this device, neither read nor drawn: `auto` then leaves no whole replies to the companion. Default false. */
+  readonly private?: boolean;
   /** Go on without the companion when it is gone for good, where the model can be run here. Default true. */
   readonly fallback?: boolean;
   /** Milliseconds that a broken link may take to stand again. Default 4000. */
@@ -349,8 +351,9 @@ export interface CompanionInfo {
   readonly hostTokensPerSecond: number;
   /** How many layers run here and there, where `mode` is `layers`. */
   readonly layers?: { readonly here: number; readonly there: number };
-  /** Tokens a second that each way promised, where it was possible. */
+  /** Tokens a second that each way promised, where it was possible, and those that a short reply had where it was tried. */
   readonly predicted: Readonly<Partial<Record<CompanionMode | "none", number>>>;
+  readonly tried: Readonly<Partial<Record<CompanionMode | "none", number>>>;
 }
 
 /** A companion as it is found before a model leans on it. */

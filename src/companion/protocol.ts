@@ -110,18 +110,16 @@ export interface Welcome {
   readonly label: string;
   readonly maxContext: number;
   readonly experts?: ExpertShape;
-  /** Its layers, where others may have states of them: columns of a row, rows of a step at most, and milliseconds that one row takes. */
+  /** Its layers, where others may have states of them: columns of a row, and rows of a step at most. */
   readonly layers?: {
     readonly count: number;
     readonly hidden: number;
     readonly maxBatchTokens: number;
-    readonly passMs: number;
   };
   /** Why it has neither, where it could. */
   readonly lacks?: string;
-  /** How fast the server decodes for one client, and milliseconds that a sum of one row takes there: measured. */
+  /** How fast the server decodes for one client: measured. */
   readonly tokensPerSecond: number;
-  readonly sumMs?: number;
   /** Requests under way at once, and bytes of a frame, at most. */
   readonly maxOpen: number;
   readonly maxFrameBytes: number;

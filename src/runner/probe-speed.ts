@@ -1,3 +1,4 @@
+import { typicalMs } from "../engine/typical-ms.ts";
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
 import { Recorder } from "../gpu/recorder.ts";
@@ -5,7 +6,7 @@ import type { GpuWeight } from "../gpu/resources.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import { linear } from "../ops/gpu/linear.ts";
 import type { WeightSource } from "../weights/format.ts";
-import { planWeight, weightBuffers } from "../weights/load.ts";
+import { type LoadStep, planWeight, weightBuffers } from "../weights/load.ts";
 import { BatchBuffer, batchConstants, batchLayout } from "./batch-buffer.ts";
 import type { RunnerOptions } from "./memory-plan.ts";
 import { ModelRunner } from "./model-runner.ts";
@@ -21,11 +22,11 @@ export interface DeviceSpeed {
   readonly readMs: number;
 }
 
-/** Layers that are timed: two of attention, where every fourth one is. */
+/** Layers that are timed at most: two of attention, where every fourth one is. */
 const LAYERS = 8;
 
-const STRETCH = 5;
-const TOKENS = 1 + 4 * STRETCH;
+/** Tokens that a probe may read. */
+export const PROBE_TOKENS = 64;
 
 /** How fast a device runs a model, from some of its layers without their weights, and with no more experts than a token takes. */
 export async function probeSpeed(
@@ -33,38 +34,45 @@ export async function probeSpeed(
   sources: ModelWeights<WeightSource>,
   options: RunnerOptions,
 ): Promise<DeviceSpeed> {
-  const readMs = await leastMs(() => submitted(device));
+  const readMs = await typicalMs(() => submitted(device));
   const head = empty(device, planWeight(sources.head, options.quantization));
   const headMs = Math.max((await productMs(device, head)) - readMs, 1e-3);
-  const layers = Math.min(LAYERS, sources.layers.length);
-  const passMs = await layersMs(device, sources, options, layers);
+  const few = { ...sources, layers: sources.layers.map(withFewExperts) };
+  const { runner, layers } = await someLayers(device, few, options);
+  const hidden = new Float32Array(sources.embedding.columns).fill(0.1);
+  const passMs = await typicalMs((position) => runner.pass(oneRow(position, hidden)));
   const elementsPerMs = (head.rows * head.columns) / headMs;
   return { layerMs: Math.max(passMs - readMs, 1e-3) / layers, headMs, elementsPerMs, readMs };
 }
 
-async function layersMs(
+/** The first layers of a model, whose rows come from elsewhere, without their weights unless `loadWeight` has some. */
+export async function someLayers(
   device: Device,
   sources: ModelWeights<WeightSource>,
   options: RunnerOptions,
-  count: number,
-): Promise<number> {
+  loadWeight = async (source: WeightSource, { device, quantization }: LoadStep) =>
+    empty(device, planWeight(source, quantization)),
+): Promise<{ readonly runner: ModelRunner; readonly layers: number }> {
   const incoming = { ...sources.embedding, rows: 1, format: "f32", role: "vector" } as const;
+  const layers = sources.layers.slice(0, LAYERS);
+  const { config } = options;
   const runner = await ModelRunner.load(
-    { ...sources, embedding: incoming, head: incoming, layers: sources.layers.slice(0, count).map(withFewExperts) },
+    { ...sources, embedding: incoming, head: incoming, layers },
     {
       ...options,
-      config: { ...options.config, layers: options.config.layers.slice(0, count) },
-      ...{ maxContext: TOKENS + 1, maxBatchTokens: 1, maxSequences: 1, snapshots: 0, cacheTokens: undefined },
+      config: { ...config, layers: config.layers.slice(0, LAYERS) },
+      ...{ maxContext: PROBE_TOKENS, maxBatchTokens: 1, maxSequences: 1, snapshots: 0, cacheTokens: undefined },
       isInner: true,
       device,
-      loadWeight: async (source, step) => empty(device, planWeight(source, step.quantization)),
+      loadWeight,
     },
   );
-  const hidden = new Float32Array(incoming.columns).fill(0.1);
-  return leastMs((position) =>
-    runner.pass({ kind: "decode", steps: [{ tokens: [0], position, slot: 0, blocks: [0] }], hidden }),
-  );
+  return { runner, layers: layers.length };
 }
+
+/** A step of one token. */
+export const oneRow = (position: number, hidden: Float32Array<ArrayBuffer>) =>
+  ({ kind: "decode", steps: [{ tokens: [0], position, slot: 0, blocks: [0] }], hidden }) as const;
 
 type Layer = ModelWeights<WeightSource>["layers"][number];
 
@@ -92,20 +100,7 @@ async function productMs(device: Device, weight: GpuWeight): Promise<number> {
   const x = recorder.tensor("probe input", 1, weight.columns);
   linear({ recorder, batchBuffer: batch, rope: batch }, x, weight);
   const plan = await Plan.compile(recorder, device.pipelines, device.arena);
-  return leastMs(() => submitted(device, plan));
-}
-
-/** The fastest of some stretches, since whatever else runs here slows all ways alike. */
-async function leastMs(run: (time: number) => Promise<unknown>): Promise<number> {
-  let least = Number.POSITIVE_INFINITY;
-  // The first time warms up.
-  await run(0);
-  for (let time = 1; time < TOKENS; ) {
-    const startMs = performance.now();
-    for (let end = time + STRETCH; time < end; time++) await run(time);
-    least = Math.min(least, (performance.now() - startMs) / STRETCH);
-  }
-  return least;
+  return typicalMs(() => submitted(device, plan));
 }
 
 /** A submit, and a word's way back. */
@@ -123,7 +118,7 @@ async function submitted({ gpu, queue }: Device, plan?: Plan): Promise<void> {
 }
 
 /** Zeros. */
-function empty(device: Device, planned: GpuWeight): GpuWeight {
+export function empty(device: Device, planned: GpuWeight): GpuWeight {
   const [data, scales] = weightBuffers(planned).map(({ label, sizeBytes }) => device.buffer(label, sizeBytes));
   return { ...planned, data, scales };
 }

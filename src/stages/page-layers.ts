@@ -13,6 +13,12 @@ export interface PageStage {
   readonly options: RunnerOptions;
 }
 
+/** How many layers a page runs itself, and how many experts it holds of each of them, if not all. */
+export interface LayerChoice {
+  readonly here: number;
+  readonly expertSlots?: number;
+}
+
 /** A page's stages, the first `here` layers and the drawing of tokens; what is between is elsewhere. */
 export function pageStages(
   sources: ModelWeights<WeightSource>,
@@ -90,4 +96,46 @@ export function layersWithin(
     else tooMany = half;
   }
   return fits;
+}
+
+/** What a page could run within its memory: the layers that fit whole, or more of them whose experts come and go. */
+export function layerChoices(
+  memory: string | number | undefined,
+  sources: ModelWeights<WeightSource>,
+  profile: DeviceProfile,
+  options: RunnerOptions,
+): LayerChoice[] {
+  const most = sources.layers.length - 1;
+  const whole = unlessTooMuch(() => layersWithin(memory, sources, profile, options)) ?? 0;
+  const choices: LayerChoice[] = whole > 0 ? [{ here: whole }] : [];
+  if (memory === undefined) return choices;
+  for (const here of new Set([Math.max(1, (whole + most) >> 1), most])) {
+    if (here <= whole) continue;
+    const expertSlots = unlessTooMuch(() => slotsOf(here, memory, sources, profile, options));
+    if (expertSlots !== undefined) choices.push({ here, expertSlots });
+  }
+  return choices;
+}
+
+/** A share of the experts of all layers is a larger one of those of some. */
+function slotsOf(
+  here: number,
+  memory: string | number,
+  sources: ModelWeights<WeightSource>,
+  profile: DeviceProfile,
+  options: RunnerOptions,
+): number | undefined {
+  const budget = parseBudget(memory);
+  const own = "share" in budget ? `${(100 * budget.share * sources.layers.length) / here}%` : memory;
+  return expertsWithin(own, pageStages(sources, options, here), profile);
+}
+
+/** Undefined where there is no room for it, or nothing to leave. */
+export function unlessTooMuch<T>(ask: () => T): T | undefined {
+  try {
+    return ask();
+  } catch (error) {
+    if (error instanceof OutOfMemoryError || error instanceof InvalidRequestError) return undefined;
+    throw error;
+  }
 }

@@ -6,6 +6,7 @@ import type {
   GenerateParams,
   GenerationEvent,
   LoadOptions,
+  LoadProgress,
 } from "../../src/api/types.ts";
 import { decodeFrame, words } from "../../src/companion/frames.ts";
 import { CompanionError } from "../../src/errors.ts";
@@ -266,14 +267,29 @@ it("tells of a companion before a model leans on it", async () => {
   await expect(probeCompanion("nowhere")).rejects.toThrow("is not an address");
 });
 
-it("chooses by what is to be expected, and says so", async () => {
-  const llm = await LocalLLM.load(platform, SPROUT, { ...OPTIONS, companion: { url, key: "secret" } });
-  const { companion } = llm.info;
-  expect(["none", "experts", "requests"]).toContain(companion!.mode);
-  expect(companion!.predicted.requests).toBeGreaterThan(0);
-  expect(companion!.predicted.none).toBeGreaterThan(0);
-  expect(companion!.predicted.experts).toBeGreaterThan(0);
-  expect(companion!.reason).toContain("Tokens a second");
-  expect(companion!.hostTokensPerSecond).toBeGreaterThan(0);
-  await llm.dispose();
+it("takes the best of the ways that it has tried, says so, and leaves nothing of the others", async () => {
+  const [devices, sources] = [platform.openDevices, platform.openSources];
+  for (const isPrivate of [false, true]) {
+    const companion = { url, key: "secret", private: isPrivate };
+    const phases: string[] = [];
+    const onProgress = ({ phase }: LoadProgress) => void phases.push(phase);
+    const llm = await LocalLLM.load(platform, SPROUT, { ...OPTIONS, memory: "25%", onProgress, companion });
+    const { mode, predicted, tried, reason, hostTokensPerSecond } = llm.info.companion!;
+    const ways = ["none", "experts", "layers", ...(isPrivate ? [] : ["requests"])];
+    expect(Object.keys(predicted)).toEqual(ways);
+    for (const speed of Object.values(predicted)) expect(speed).toBeGreaterThan(0);
+    expect(ways).toContain(mode);
+    expect(tried[mode]).toBeGreaterThan(0.9 * Math.max(...Object.values(tried)));
+    expect(reason).toMatch(/Tokens a second .* Tried: /);
+    expect(hostTokensPerSecond).toBeGreaterThan(0);
+    expect(phases.filter((phase) => phase === "ready")).toHaveLength(1);
+    expect(await eventsOf(llm, GREEDY)).toEqual(await eventsOf(host, GREEDY));
+    await llm.dispose();
+    expect([platform.openDevices, platform.openSources]).toEqual([devices, sources]);
+  }
+});
+
+it("keeps tokens here where they are not to leave", async () => {
+  const requests = lean("requests", {}, { private: true });
+  await expect(requests).rejects.toThrow("sends the tokens of prompts");
 });

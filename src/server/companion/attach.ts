@@ -7,7 +7,7 @@ import { CompanionError } from "../../errors.ts";
 import { isAllowedOrigin } from "../origins.ts";
 import type { Service } from "../service.ts";
 import { LayerStates } from "./layer-states.ts";
-import { type HostSpeed, measureHost } from "./measure-host.ts";
+import { measureHost } from "./measure-host.ts";
 import { Session } from "./session.ts";
 
 /** Bytes of a frame: a thousand rows of 4096. */
@@ -26,7 +26,7 @@ export class CompanionLinks {
   readonly #sessions = new Set<Session>();
   readonly #linksOf = new Map<string, number>();
   readonly #layers: LayerStates;
-  #speed: Promise<HostSpeed> | undefined;
+  #speed: Promise<number> | undefined;
 
   constructor(service: Service) {
     this.#service = service;
@@ -65,7 +65,7 @@ export class CompanionLinks {
       host: async () => {
         host = await this.#host(host);
         this.#speed ??= this.#measure(host);
-        return { host, speed: await this.#speed };
+        return { host, tokensPerSecond: await this.#speed };
       },
       layers: this.#layers,
       maxFrameBytes: MAX_FRAME_BYTES,
@@ -101,7 +101,7 @@ export class CompanionLinks {
     };
   }
 
-  async #measure(host: ModelHost): Promise<HostSpeed> {
+  async #measure(host: ModelHost): Promise<number> {
     try {
       return await measureHost(host);
     } catch (error) {

@@ -9,7 +9,6 @@ import { HttpError } from "../http-error.ts";
 import type { Service } from "../service.ts";
 import type { LayerStates } from "./layer-states.ts";
 import { malformed } from "./malformed.ts";
-import type { HostSpeed } from "./measure-host.ts";
 import { hello, type Message, message } from "./messages.ts";
 
 export interface SessionUse {
@@ -21,7 +20,7 @@ export interface SessionUse {
   readonly checkOrigin: (origin: string | undefined) => void;
   /** Takes a place for the client, and gives what frees it. Fails with `CompanionError` where there is none. */
   readonly enter: (client: string) => () => void;
-  readonly host: () => Promise<{ readonly host: ModelHost; readonly speed: HostSpeed }>;
+  readonly host: () => Promise<{ readonly host: ModelHost; readonly tokensPerSecond: number }>;
   readonly layers: LayerStates;
   readonly maxFrameBytes: number;
   readonly log: (line: string) => void;
@@ -143,11 +142,9 @@ export class Session {
     service.check();
     this.#leave = enter(client);
     this.#client = client;
-    const { host, speed } = await this.#use.host();
+    const { host, tokensPerSecond } = await this.#use.host();
     this.#host = host;
     const { fingerprint, info, experts, lacks } = host;
-    const { passMs, ...speeds } = speed;
-    const layers = host.layers && passMs !== undefined ? { ...measurable(host.layers), passMs } : undefined;
     this.#send({
       kind: "welcome",
       version: VERSION,
@@ -155,9 +152,9 @@ export class Session {
       label: service.names.first,
       maxContext: info.maxContext,
       experts: experts?.shape,
-      layers,
+      layers: host.layers && sizesOf(host.layers),
       lacks,
-      ...speeds,
+      tokensPerSecond,
       maxOpen: MAX_OPEN,
       maxFrameBytes,
     });
@@ -309,7 +306,7 @@ function read(data: ArrayBuffer | undefined): Frame {
 
 const isLoss = (error: unknown) => error instanceof WorkerError || error instanceof WorkerLostError;
 
-const measurable = ({ count, hidden, maxBatchTokens }: LayerHost) => ({ count, hidden, maxBatchTokens });
+const sizesOf = ({ count, hidden, maxBatchTokens }: LayerHost) => ({ count, hidden, maxBatchTokens });
 
 /** What HTTP would answer, to a client that knows no statuses. */
 function refusal(error: HttpError): CompanionError {

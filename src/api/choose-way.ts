@@ -1,0 +1,40 @@
+import type { CompanionMode } from "./types.ts";
+
+/** What a companion does, or that it does nothing. */
+export type Way = CompanionMode | "none";
+
+/** Tokens a second. */
+export type Speeds = Readonly<Partial<Record<Way, number>>>;
+
+/** From what leaves most of the work here to what leaves least. */
+const WAYS = ["none", "experts", "layers", "requests"] as const;
+
+/** Where it makes next to no difference, what leaves more of the work here. */
+const NEARLY = 0.95;
+
+/**
+ * The way to take if it has been tried, else to be tried next. A way that was tried counts as what it gave, the others as
+ * what they promise and `doubt` times that, since promises may be too low as well as too high.
+ */
+export function chooseWay(predicted: Speeds, tried: Speeds, doubt = 1): Way {
+  const worth = (way: Way) => tried[way] ?? doubt * (predicted[way] ?? 0);
+  const best = Math.max(...WAYS.map(worth));
+  return WAYS.find((way) => predicted[way] !== undefined && worth(way) >= NEARLY * best)!;
+}
+
+const NAMES: Record<Way, string> = {
+  none: "here alone",
+  experts: "with experts elsewhere",
+  layers: "with layers elsewhere",
+  requests: "elsewhere",
+};
+
+/** Why it was taken, for people. */
+export function reasonFor(predicted: Speeds, tried: Speeds): string {
+  const text = (speeds: Speeds) =>
+    WAYS.filter((way) => speeds[way] !== undefined)
+      .map((way) => `${NAMES[way]} ${speeds[way]!.toFixed(1)}`)
+      .join(", ");
+  const promise = `Tokens a second that are to be expected: ${text(predicted)}.`;
+  return Object.keys(tried).length > 0 ? `${promise} Tried: ${text(tried)}.` : promise;
+}

@@ -1,0 +1,83 @@
+import { measureAnswers, measureLink } from "../companion/measure-link.ts";
+import { CompanionError, OutOfMemoryError } from "../errors.ts";
+import type { ModelWeights } from "../models/qwen3-next/weights.ts";
+import type { RunnerOptions } from "../runner/memory-plan.ts";
+import type { WeightSource } from "../weights/format.ts";
+import { chooseWay, reasonFor, type Speeds, type Way } from "./choose-way.ts";
+import { companionOptions } from "./companion-options.ts";
+import { type Lean, leanOn, measuredInfo, openLink } from "./lean.ts";
+import type { LoadedModel } from "./load-model.ts";
+import type { Platform } from "./platform.ts";
+import { predict } from "./predict.ts";
+import { trySpeed } from "./try-speed.ts";
+import type { LoadOptions } from "./types.ts";
+
+export interface Candidates {
+  readonly fingerprint: string;
+  readonly sources: ModelWeights<WeightSource>;
+  readonly runnerOptions: Omit<RunnerOptions, "kvFormat">;
+  /** Loads the model, alone where there is nothing to lean on. */
+  readonly start: (lean: Lean | undefined) => Promise<LoadedModel>;
+}
+
+/**
+ * Loads a model in the way that writes most tokens a second: the one that promises most is tried with a short reply, and others
+ * then as long as they promise more than what was found. @throws CompanionError
+ */
+export async function loadBest(
+  platform: Platform,
+  options: LoadOptions,
+  { fingerprint, sources, runnerOptions, start }: Candidates,
+): Promise<LoadedModel> {
+  const { signal } = options;
+  const companion = companionOptions(options.companion!);
+  const link = await openLink(platform, companion, fingerprint);
+  const { speed, measured, foretold } = await (async () => {
+    const speed = { ...(await measureLink(link)), ...(await measureAnswers(link)) };
+    const reached = { welcome: link.welcome, speed, isPrivate: companion.private ?? false };
+    const foretold = await predict(platform, sources, runnerOptions, options, reached);
+    return { speed, measured: measuredInfo(link, speed), foretold };
+  })().finally(() => link.close());
+
+  const { predicted, choice, doubt } = foretold;
+  const load = async (way: Way) => {
+    if (way === "none") return start(undefined);
+    return start({ ...(await leanOn(platform, companion, fingerprint, way, speed)), choice });
+  };
+  const trial = ({ engine }: LoadedModel) => trySpeed(engine, signal);
+  const { way, model, tried } = await takeBest(predicted, doubt, load, trial);
+  const reason = reasonFor(predicted, tried);
+  const { layers } = model.info.companion ?? {};
+  const info = { url: companion.url, mode: way, reason, ...measured, layers, predicted, tried };
+  return { ...model, info: { ...model.info, companion: info } };
+}
+
+/** Loads and tries ways until one that was tried is the best of what is known. Of a way that cannot be had nothing is expected. */
+export async function takeBest<M extends { readonly engine: { dispose(): void } }>(
+  predicted: Speeds,
+  doubt: number,
+  load: (way: Way) => Promise<M>,
+  trial: (model: M) => Promise<number>,
+): Promise<{ readonly way: Way; readonly model: M; readonly tried: Speeds }> {
+  const tried: { -readonly [way in keyof Speeds]: number } = {};
+  let loaded: { readonly way: Way; readonly model: M } | undefined;
+  for (;;) {
+    const way = chooseWay(predicted, tried, doubt);
+    try {
+      if (loaded?.way !== way) {
+        // There may be room for one only.
+        loaded?.model.engine.dispose();
+        loaded = undefined;
+        loaded = { way, model: await load(way) };
+      }
+      if (tried[way] !== undefined || Object.keys(predicted).length === 1) return { ...loaded, tried };
+      tried[way] = await trial(loaded.model);
+    } catch (error) {
+      loaded?.model.engine.dispose();
+      loaded = undefined;
+      const isPassing = error instanceof OutOfMemoryError || error instanceof CompanionError;
+      if (!isPassing || tried[way] !== undefined) throw error;
+      tried[way] = 0;
+    }
+  }
+}

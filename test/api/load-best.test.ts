@@ -1,0 +1,88 @@
+import { describe, expect, it } from "vitest";
+import { chooseWay, reasonFor, type Speeds, type Way } from "../../src/api/choose-way.ts";
+import { takeBest } from "../../src/api/load-best.ts";
+import { CompanionError, OutOfMemoryError } from "../../src/errors.ts";
+
+describe("a choice", () => {
+  it("is what promises most, and of what is alike what leaves more here", () => {
+    expect(chooseWay({ requests: 100, layers: 90, experts: 50, none: 10 }, {})).toBe("requests");
+    expect(chooseWay({ requests: 100, layers: 96, experts: 50, none: 10 }, {})).toBe("layers");
+  });
+
+  it("counts what was tried as it was, and what was not as a little more than promised", () => {
+    expect(chooseWay({ requests: 100, layers: 60 }, { requests: 70 }, 1)).toBe("requests");
+    expect(chooseWay({ requests: 100, layers: 60 }, { requests: 70 }, 1.3)).toBe("layers");
+    expect(chooseWay({ requests: 100, layers: 60 }, { requests: 70, layers: 50 }, 1.3)).toBe("requests");
+  });
+
+  it("says why", () => {
+    const reason = reasonFor({ requests: 78, none: 81 }, { none: 37 });
+    expect(reason).toBe(
+      "Tokens a second that are to be expected: here alone 81.0, elsewhere 78.0. Tried: here alone 37.0.",
+    );
+  });
+});
+
+describe("loading the best", () => {
+  /** Models that give what they give, and what became of them. */
+  function models(gives: Partial<Record<Way, number | Error>>) {
+    const loads: Way[] = [];
+    let open = 0;
+    let most = 0;
+    const load = async (way: Way) => {
+      loads.push(way);
+      const speed = gives[way]!;
+      if (speed instanceof Error) throw speed;
+      most = Math.max(most, ++open);
+      return { speed, engine: { dispose: () => void open-- } };
+    };
+    const trial = async ({ speed }: { speed: number }) => speed;
+    const take = async (predicted: Speeds, doubt = 1.3) => {
+      const { way, tried } = await takeBest(predicted, doubt, load, trial);
+      return { way, tried, loads, open, most };
+    };
+    return { take };
+  }
+
+  it("takes what keeps its promise, and loads nothing else", async () => {
+    const { take } = models({ requests: 95 });
+    expect(await take({ requests: 100, none: 50, layers: 60 })).toMatchObject({
+      way: "requests",
+      loads: ["requests"],
+      open: 1,
+    });
+  });
+
+  // 5 ms, 100 Mbit/s and half of the experts here: 81 tokens a second were foretold of this device alone, and it gave 37.
+  it("leaves a way that breaks its promise", async () => {
+    const { take } = models({ none: 37, requests: 87, layers: 50, experts: 16 });
+    const found = await take({ none: 81, requests: 78, layers: 63, experts: 21 });
+    expect(found).toMatchObject({ way: "requests", tried: { none: 37, requests: 87 }, loads: ["none", "requests"] });
+    expect(found).toMatchObject({ open: 1, most: 1 });
+  });
+
+  it("comes back to what was tried before where the others are no better", async () => {
+    const { take } = models({ none: 60, requests: 50, layers: 40 });
+    const found = await take({ none: 81, requests: 78, layers: 63 });
+    expect(found).toMatchObject({ way: "none", loads: ["none", "requests", "layers", "none"], open: 1, most: 1 });
+  });
+
+  it("finds what promised a little too little", async () => {
+    const { take } = models({ none: 60, layers: 70 });
+    expect(await take({ none: 60, layers: 50 })).toMatchObject({ way: "layers" });
+    expect(await models({ none: 60, layers: 70 }).take({ none: 60, layers: 50 }, 1)).toMatchObject({ way: "none" });
+  });
+
+  it("tries nothing where there is no choice", async () => {
+    expect(await models({ requests: 1 }).take({ requests: 100 })).toMatchObject({ way: "requests", tried: {} });
+  });
+
+  it("goes on without a way that there is no room for, and fails where there is none at all", async () => {
+    const full = new OutOfMemoryError(1, "No room.");
+    const busy = new CompanionError("busy", "Too many.");
+    const found = await models({ none: full, requests: 20 }).take({ none: 100, requests: 50 });
+    expect(found).toMatchObject({ way: "requests", tried: { none: 0, requests: 20 }, open: 1 });
+    await expect(models({ none: full, requests: busy }).take({ none: 100, requests: 50 })).rejects.toThrow("No room.");
+    await expect(models({ none: new Error("a fault") }).take({ none: 100, requests: 50 })).rejects.toThrow("a fault");
+  });
+});
