@@ -95,12 +95,12 @@ function Speeds({ info: { companion }, looks, usage }: Properties) {
   );
 }
 
-/** What each way promised when the model was loaded. */
-function Foretold({ companion: { predicted, mode } }: { companion: CompanionInfo }) {
+/** What each way promised when the model was loaded, and what those gave that were tried then. */
+function Foretold({ companion: { predicted, tried, mode } }: { companion: CompanionInfo }) {
   const ways = Object.entries(predicted).sort(([, a], [, b]) => b - a);
   return (
     <table class="probes">
-      <caption class="hint">Expected of each way</caption>
+      <caption class="hint">Expected of each way, and found where it was tried</caption>
       <tbody>
         {ways.map(([way, speed]) => (
           <tr key={way}>
@@ -109,6 +109,7 @@ function Foretold({ companion: { predicted, mode } }: { companion: CompanionInfo
               {way === mode && <span class="chosen">chosen</span>}
             </th>
             <td>{rate(speed)}</td>
+            <td>{way in tried && rate(tried[way as keyof typeof tried]!)}</td>
           </tr>
         ))}
       </tbody>

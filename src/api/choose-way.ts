@@ -10,7 +10,7 @@ export type Speeds = Readonly<Partial<Record<Way, number>>>;
 const WAYS = ["none", "experts", "layers", "requests"] as const;
 
 /** Where it makes next to no difference, what leaves more of the work here. */
-const NEARLY = 0.95;
+const NEARLY = 0.97;
 
 /**
  * The way to take if it has been tried, else to be tried next. A way that was tried counts as what it gave, the others as

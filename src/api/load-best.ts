@@ -40,6 +40,8 @@ export async function loadBest(
   })().finally(() => link.close());
 
   const { predicted, choice, doubt } = foretold;
+  // Nothing has room. What loading says of that is said best there.
+  if (Object.keys(predicted).length === 0) return start(undefined);
   const load = async (way: Way) => {
     if (way === "none") return start(undefined);
     return start({ ...(await leanOn(platform, companion, fingerprint, way, speed)), choice });

@@ -1,4 +1,5 @@
 import { typicalMs } from "../engine/typical-ms.ts";
+import { CompanionError } from "../errors.ts";
 import type { ExpertShape } from "../paging/expert-host.ts";
 import type { Link } from "./link.ts";
 import type { Welcome } from "./protocol.ts";
@@ -34,10 +35,19 @@ export async function measureLink(link: Link): Promise<LinkSpeed> {
   return { latencyMs, bytesPerSecond: (2 * PROBE_BYTES * 1000) / Math.max(probeMs - latencyMs, 0.1) };
 }
 
-/** Asks for what `experts` and `layers` would ask for, of nothing in particular. */
+/** Asks for what `experts` and `layers` would ask for, of nothing in particular. What is refused is left out. */
 export async function measureAnswers(link: Link): Promise<AnswerTimes> {
   const { experts, layers } = link.welcome;
-  return { sumMs: experts && (await sumMs(link, experts)), passMs: layers && (await passMs(link, layers)) };
+  return {
+    sumMs: experts && (await sumMs(link, experts)),
+    passMs: layers && (await passMs(link, layers).catch(unlessBusy)),
+  };
+}
+
+/** There may be no room for states. */
+function unlessBusy(error: unknown): undefined {
+  if (error instanceof CompanionError && error.reason === "busy") return undefined;
+  throw error;
 }
 
 function sumMs(link: Link, shape: ExpertShape): Promise<number> {

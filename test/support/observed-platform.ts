@@ -63,7 +63,7 @@ export class ObservedPlatform implements Platform {
 }
 
 /** An object with some properties replaced; methods of the original still see it as `this`. */
-function withChanges<T extends object>(original: T, changes: object): T {
+export function withChanges<T extends object>(original: T, changes: object): T {
   return new Proxy(original, {
     get(_, name) {
       if (name in changes) return changes[name as keyof typeof changes];
