@@ -58,7 +58,11 @@ const LAYERS: LayerHost = {
 };
 
 class HostingLLM extends ScriptedLLM {
+  /** What has to come before its model is there. */
+  coming: Promise<unknown> = Promise.resolve();
+
   async host(): Promise<ModelHost> {
+    await this.coming;
     const engine = { generate, stats: () => this.stats(), clearCache() {}, dispose() {}, isLost: false };
     const experts = { shape: SHAPE, sum: async (_: number, { x }: { x: Float32Array<ArrayBuffer> }) => x };
     return { engine, experts, layers: LAYERS, fingerprint: "scripted", info: this.info };
@@ -69,8 +73,10 @@ const refused: string[] = [];
 let server: LLMServer;
 let url: string;
 
+const hosting = new HostingLLM();
+
 beforeAll(async () => {
-  server = createServer(new HostingLLM(), {
+  server = createServer(hosting, {
     apiKeys: ["secret"],
     maxRequestsPerClient: 8,
     rehearse: false,
@@ -196,6 +202,14 @@ describe("a link", () => {
     await expect(link.call({ kind: "ping" })).rejects.toMatchObject({ name: "CompanionError", reason: "lost" });
     link.close();
     await proxy.close();
+  });
+
+  it("lives on while the model is long in coming", async () => {
+    const link = await open({ silenceMs: 200 });
+    hosting.coming = new Promise((resolve) => setTimeout(resolve, 600));
+    await link.call({ kind: "stats" });
+    expect(link.counts.reconnects).toBe(0);
+    link.close();
   });
 
   it.each([

@@ -163,13 +163,13 @@ export class Session {
   async #answer(request: Exclude<Message, { kind: "abort" }>, payload: Frame["payload"], signal: AbortSignal) {
     const { id } = request;
     const { service, layers } = this.#use;
+    // A link is well however long the model takes, and beats go on meanwhile.
+    if (request.kind === "ping") return this.#send({ kind: "done", id }, payload);
     // The model may have been loaded anew since the hello.
     const { host } = await this.#use.host();
     this.#host = host;
     const { engine } = host;
     switch (request.kind) {
-      case "ping":
-        return this.#send({ kind: "done", id }, payload);
       case "stats":
         return this.#send({ kind: "done", id, value: await engine.stats() });
       case "sum":
