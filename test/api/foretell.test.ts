@@ -76,7 +76,7 @@ it.each<[string, Partial<Facts>]>([
   ["layers", { hostTokensPerSecond: undefined }],
   // A server that is near, and slow at all but a few experts.
   ["experts", { hostTokensPerSecond: 10, link: { ...link, latencyMs: 0.3, sumMs: 0.6, passMs: 200 } }],
-  ["none", { hostTokensPerSecond: 5, link: { ...link, latencyMs: 50, sumMs: 51, passMs: 300 } }],
+  ["none", { hostTokensPerSecond: 4, link: { ...link, latencyMs: 50, sumMs: 51, passMs: 300 } }],
   // All experts are here, and the server is no faster than this device.
   ["none", { hostTokensPerSecond: 50, pagedSlots: 512, link: { ...link, passMs: 18 } }],
 ])("%s wins where it should: %j", (way, changes) => {
