@@ -1,4 +1,5 @@
-import type { AnswerTimes, LinkSpeed } from "../companion/measure-link.ts";
+import type { AnswerTimes } from "../companion/measure-answers.ts";
+import type { LinkSpeed } from "../companion/measure-link.ts";
 import { expectedHitRate } from "../paging/hit-rates.ts";
 import type { DeviceSpeed } from "../runner/probe-speed.ts";
 import type { LayerChoice } from "../stages/page-layers.ts";

@@ -1,4 +1,5 @@
-import { measureAnswers, measureLink } from "../companion/measure-link.ts";
+import { measureAnswers } from "../companion/measure-answers.ts";
+import { measureLink } from "../companion/measure-link.ts";
 import { CompanionError, OutOfMemoryError } from "../errors.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";

@@ -1,4 +1,5 @@
-import type { AnswerTimes, LinkSpeed } from "../companion/measure-link.ts";
+import type { AnswerTimes } from "../companion/measure-answers.ts";
+import type { LinkSpeed } from "../companion/measure-link.ts";
 import type { Welcome } from "../companion/protocol.ts";
 import { median } from "../engine/typical-ms.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";

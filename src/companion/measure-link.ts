@@ -1,9 +1,5 @@
 import { typicalMs } from "../engine/typical-ms.ts";
-import { CompanionError } from "../errors.ts";
-import type { ExpertShape } from "../paging/expert-host.ts";
 import type { Link } from "./link.ts";
-import type { Welcome } from "./protocol.ts";
-import { RemoteExperts } from "./remote-experts.ts";
 
 export interface LinkSpeed {
   /** There and back. */
@@ -12,18 +8,9 @@ export interface LinkSpeed {
   readonly bytesPerSecond: number;
 }
 
-/** What a companion takes to answer, its work and the way there and back. */
-export interface AnswerTimes {
-  /** A sum of one row. */
-  readonly sumMs?: number;
-  /** One row through all of its layers. */
-  readonly passMs?: number;
-}
-
 const PINGS = 9;
 const PROBES = 3;
 const PROBE_BYTES = 2 ** 17;
-const ANSWERS = { stretch: 1, stretches: 15 };
 
 /** What a link carries as a rule: small round trips, and what larger ones take longer. */
 export async function measureLink(link: Link): Promise<LinkSpeed> {
@@ -33,39 +20,4 @@ export async function measureLink(link: Link): Promise<LinkSpeed> {
   // The first one, which does not count, opens the window of the connection.
   const probeMs = await trips(PROBES, PROBE_BYTES);
   return { latencyMs, bytesPerSecond: (2 * PROBE_BYTES * 1000) / Math.max(probeMs - latencyMs, 0.1) };
-}
-
-/** Asks for what `experts` and `layers` would ask for, of nothing in particular. What is refused is left out. */
-export async function measureAnswers(link: Link): Promise<AnswerTimes> {
-  const { experts, layers } = link.welcome;
-  return {
-    sumMs: experts && (await sumMs(link, experts)),
-    passMs: layers && (await passMs(link, layers).catch(unlessBusy)),
-  };
-}
-
-/** There may be no room for states. */
-function unlessBusy(error: unknown): undefined {
-  if (error instanceof CompanionError && error.reason === "busy") return undefined;
-  throw error;
-}
-
-function sumMs(link: Link, shape: ExpertShape): Promise<number> {
-  const { hidden, topK } = shape;
-  const remote = new RemoteExperts(link, shape, true);
-  const x = new Float32Array(hidden).fill(1);
-  const ids = Uint32Array.from({ length: topK }, (_, i) => i);
-  const weights = new Float32Array(topK).fill(1 / topK);
-  return typicalMs((time) => remote.sum(time % shape.layers, { x, ids, weights }), ANSWERS);
-}
-
-async function passMs(link: Link, { count, hidden }: NonNullable<Welcome["layers"]>): Promise<number> {
-  const state = crypto.randomUUID();
-  const sizes = { maxContext: 64, maxBatchTokens: 1, maxSequences: 1, snapshots: 0, cacheTokens: 64 };
-  await link.call({ kind: "open", state, from: 0, to: count, ...sizes });
-  const row = new Float32Array(hidden).fill(0.1);
-  return typicalMs((turn) => {
-    const sequences = [{ slot: 0, position: turn, rows: 1, keep: 1, same: Math.min(turn, 1), blocks: turn ? [] : [0] }];
-    return link.call({ kind: "step", state, turn, answered: turn, work: "decode", copies: [], sequences }, [row]);
-  }, ANSWERS);
 }
