@@ -1,8 +1,9 @@
-// Softmax attention of a tile of rows over all keys up to their own, with running maxima and sums. The rows of a tile
-// are ROWS / HEADS tokens of one sequence, each with HEADS query heads that share a key-value head.
+// Softmax attention of a tile of rows over a range of keys up to their own, with running maxima and sums. The rows of a tile
+// are ROWS / HEADS tokens of one sequence, each with HEADS query heads that share a key-value head. What becomes of the sums
+// is another fragment's.
 // A thread has four rows: their scores for two keys of a tile at a time, and their sums for every LANES-th pair of
 // dimensions. Queries and keys come through workgroup memory in slabs of SLAB dimensions.
-// Grid: [tiles of tokens, query heads / HEADS].
+// Grid: [SPLITS, query heads / HEADS, tiles of tokens]; the last tiles, which see most keys, go first.
 //
 // Some loops begin at a value of the thread's instead of 0: then the compilers of software adapters do not unroll them,
 // which here costs seconds and gains nothing; those of GPUs see how long the loop is all the same.
@@ -10,8 +11,6 @@
 override SLAB: u32;   // a multiple of 8 that divides HEAD_DIM
 override HEADS: u32;
 override GROUP: u32;  // query heads of a key-value head
-override QKV_OFFSET: u32;
-override QKV_STRIDE: u32;
 // Pairs of dimensions that a thread sums; a constant everywhere, so that the sums stay in registers.
 override PAIRS: u32 = HEAD_DIM / KEYS;
 
@@ -23,8 +22,6 @@ const MAX_PAIRS = 8u;     // HEAD_DIM ≤ 256
 const LOWEST = -3.0e38;
 
 @group(0) @binding(0) var<storage, read> queries: array<vec4<f32>>;  // [T, query heads · HEAD_DIM]
-@group(0) @binding(1) var<storage, read> qkv: array<f32>;            // [T, per query head q | gate, …], a view
-@group(0) @binding(2) var<storage, read_write> y: array<vec2<f32>>;  // [T, query heads · HEAD_DIM]
 
 // Rows are one vec4 apart from what fits, so that neighbours fall into different banks.
 var<workgroup> querySlab: array<vec4<f32>, ROWS * (SLAB / 4u + 1u)>;
@@ -33,11 +30,19 @@ var<workgroup> shares: array<vec4<f32>, KEYS * ROWS / 4u>;  // [key][row / 4] 2^
 var<workgroup> cacheRows: array<u32, KEYS>;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let tile = findRowTile(group.x, ROWS / HEADS);
+fn main(
+  @builtin(workgroup_id) group: vec3<u32>,
+  @builtin(num_workgroups) grid: vec3<u32>,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let tile = findRowTile(grid.z - 1u - group.z, ROWS / HEADS);
   if (tile.count == 0u) { return; }
   var longest = 0u;
   for (var i = 0u; i < tile.count; i++) { longest = max(longest, contextOf(tile.first + i)); }
+  let span = splitSpan(spannedLength(tile.first));
+  let begin = group.x * span;
+  if (group.x > 0u && begin >= longest) { return; }
+  let end = min(begin + span, longest);
 
   let firstHead = group.y * HEADS;
   let keyHead = firstHead / GROUP;
@@ -57,8 +62,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var even: array<vec4<f32>, MAX_PAIRS>;
   var odd: array<vec4<f32>, MAX_PAIRS>;
 
-  for (var first = 0u; first < longest; first += KEYS) {
-    let count = min(KEYS, longest - first);
+  for (var first = begin; first < end; first += KEYS) {
+    let count = min(KEYS, end - first);
     if (thread < count) { cacheRows[thread] = cacheRow(tile.sequence, keyHead, first + thread); }
 
     // Scores of the four rows for the keys `lane` and `lane` + LANES.
@@ -129,12 +134,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     if (row / HEADS >= tile.count) { break; }
     let token = tile.first + row / HEADS;
     let head = firstHead + row % HEADS;
-    let gates = QKV_OFFSET + token * QKV_STRIDE + (2u * head + 1u) * HEAD_DIM;
+    let part = (token * GROUP * KEY_VALUE_HEADS + head) * SPLITS + group.x;
+    if (lane == 0u) { finishRow(part, m[row % 4u], l[row % 4u]); }
     for (var pair = lane; pair < pairs; pair += LANES) {
-      let gate = vec2<f32>(qkv[gates + 2u * pair], qkv[gates + 2u * pair + 1u]);
-      let sum = vec2<f32>(evens[pair / LANES][row % 4u], odds[pair / LANES][row % 4u]);
-      let opened = sum / (1.0 + exp(clamp(-gate, vec2<f32>(-80.0), vec2<f32>(80.0))));
-      y[(token * GROUP * KEY_VALUE_HEADS + head) * pairs + pair] = opened / l[row % 4u];
+      finishPair(token, head, part, pair, vec2<f32>(evens[pair / LANES][row % 4u], odds[pair / LANES][row % 4u]), l[row % 4u]);
     }
   }
 }

@@ -99,6 +99,8 @@ interface Step {
   readonly parts: readonly Part[];
   readonly rows: number;
   readonly results: Promise<readonly Result[]>;
+  /** Submitted while a prompt was being read: when it is done says little of how long it takes. */
+  readonly isBehind: boolean;
   /** How often the states had been lost. */
   readonly losses: number;
 }
@@ -230,12 +232,18 @@ export class Engine {
   #submitNext(): boolean {
     for (const sequence of this.#scheduler.admit()) this.#begin(sequence);
     const decoding = this.#scheduler.decoding;
-    const isReading = this.#inFlight.some(({ kind }) => kind === "prefill");
-    if (!isReading && this.#scheduler.prefilling.length > 0) {
+    if (this.#mayRead && this.#scheduler.prefilling.length > 0) {
       const room = this.#pace.chunk(decoding.length, this.#shortPrompts);
       if (room > 0) return this.#submitPrefill(room);
     }
     return decoding.length > 0 && this.#submitDecode();
+  }
+
+  /** One step that reads at a time, so that others get their turn; a prompt that is alone need not wait between its parts. */
+  get #mayRead(): boolean {
+    const { running } = this.#scheduler;
+    const isAlone = running.length === 1 && !running[0].request.score;
+    return isAlone || !this.#inFlight.some(({ kind }) => kind === "prefill");
   }
 
   /** Prompts under way that one step could read to their end. */
@@ -371,11 +379,12 @@ export class Engine {
     // Failures are met where the step is awaited, which may be later.
     results.catch(() => {});
     this.#counts[kind]++;
-    this.#inFlight.push({ kind, parts, rows, results, losses: this.#losses });
+    const isBehind = this.#inFlight.some(({ kind }) => kind === "prefill");
+    this.#inFlight.push({ kind, parts, rows, results, isBehind, losses: this.#losses });
   }
 
   /** Waits for the oldest step and hands its results to whose they are. */
-  async #settle({ kind, parts, rows, results, losses }: Step): Promise<void> {
+  async #settle({ kind, parts, rows, results, isBehind, losses }: Step): Promise<void> {
     let answers: readonly Result[];
     try {
       answers = await results;
@@ -396,8 +405,8 @@ export class Engine {
     this.#inFlight.shift();
     const now = performance.now();
     const ms = now - this.#settledMs;
-    if (kind === "prefill") this.#pace.prefilled(rows, ms);
-    else this.#pace.decoded(rows, ms, this.#shortPrompts);
+    if (kind === "prefill" && !isBehind) this.#pace.prefilled(rows, ms);
+    else if (kind === "decode") this.#pace.decoded(rows, ms, this.#shortPrompts);
     this.#settledMs = now;
     parts.forEach(({ sequence, epoch, last }, i) => {
       if (sequence.epoch !== epoch) return;

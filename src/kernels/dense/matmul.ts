@@ -1,5 +1,6 @@
 import portable from "../../../shaders/dense/matmul.wgsl?raw";
 import subgroups from "../../../shaders/dense/matmul-subgroups.wgsl?raw";
+import tiles from "../../../shaders/dense/matmul-tiles.wgsl?raw";
 import tile from "../../../shaders/dense/tile.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import { batchFragment } from "../lib/batch.ts";
@@ -27,3 +28,12 @@ export const matmulSubgroups8Kernel = defineKernel({
   source: unroll(subgroups, 8),
   ...shared,
 });
+
+/** x·Wᵀ for many rows through workgroup memory. A workgroup takes `side` rows of x and of W. */
+const tiled = (name: string, count: number) => ({
+  kernel: defineKernel({ name, source: unroll(tiles, count), ...shared }),
+  side: 32 * count,
+});
+
+/** For any GPU. They need `linearParts`. Grid: [⌈rows / side⌉, ⌈W's rows / side⌉]. */
+export const matmulTiles = { small: tiled("matmul-tiles-32", 1), large: tiled("matmul-tiles-64", 2) };

@@ -1,4 +1,5 @@
 import { invariant } from "../../errors.ts";
+import type { Kernel, KernelCall } from "../../gpu/kernel.ts";
 import { soloSubgroup } from "../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { appendKVKernel } from "../../kernels/attention/append-kv.ts";
@@ -11,7 +12,7 @@ import {
   matrixRows,
 } from "../../kernels/attention/matrix-attention.ts";
 import { MERGED_COLUMNS, mergeAttentionKernel, mergeRangesKernel } from "../../kernels/attention/merge-attention.ts";
-import { PREFILL_ROWS, prefillAttentionKernel } from "../../kernels/attention/prefill-attention.ts";
+import { PREFILL_ROWS, prefillAttentionKernels } from "../../kernels/attention/prefill-attention.ts";
 import { soloAttentionKernels } from "../../kernels/attention/solo-attention.ts";
 import { SPLIT_TILE } from "../../kernels/attention/splits.ts";
 import { reduceThreads } from "../../kernels/lib/reduce.ts";
@@ -83,30 +84,36 @@ const MAX_SINGLE_ROWS = 16;
 
 /** Rows in tiles: a sequence's neighbours look at the same keys. */
 function prefillAttention(
-  { recorder, batchBuffer }: GpuContext,
+  gpu: GpuContext,
   queries: GpuTensor,
   qkv: GpuTensor,
   { queryHeads, keyValueHeads, headDim }: AttentionShape,
   { format, keys, values }: GpuKVCache,
   { maxSequences }: Batch,
 ): GpuTensor {
+  const { recorder } = gpu;
+  const { rows } = queries;
   const group = queryHeads / keyValueHeads;
   const heads = largestDivisor(group, 8);
-  const y = recorder.tensor("attention", queries.rows, queries.columns);
-  prefillAttentionKernel(recorder, {
+  const tokens = Math.floor(PREFILL_ROWS / heads);
+  const { MAX_BLOCKS, BLOCK } = recorder.globals;
+  const splits = chooseSplits((queryHeads / heads) * Math.ceil(rows / tokens), MAX_BLOCKS * BLOCK, 1);
+  const call = {
     uses: [kvRead[format]],
-    buffers: { queries, qkv, y, batch: batchBuffer, keys, values },
     constants: {
+      TILE_TOKENS: tokens,
       // 16 KiB of workgroup memory are just enough for slabs of 16 dimensions.
       SLAB: recorder.profile.maxWorkgroupBytes >= 24 * 1024 ? 32 : 16,
       HEADS: heads,
       GROUP: group,
       KEY_VALUE_HEADS: keyValueHeads,
       HEAD_DIM: headDim,
+      SPLITS: splits,
     },
-    grid: [Math.floor(queries.rows / Math.floor(PREFILL_ROWS / heads)) + maxSequences, queryHeads / heads],
-  });
-  return y;
+    grid: [splits, queryHeads / heads, Math.floor(rows / tokens) + maxSequences],
+  } as const;
+  const size = { queryHeads, headDim, splits, tokens };
+  return inRanges(gpu, prefillAttentionKernels, call, { queries, qkv, keys, values }, size);
 }
 
 /** Rows by products of matrices, on an f16 cache: tiles of tokens or single ones, over all keys or ranges of them. */
@@ -119,7 +126,7 @@ function matrixAttention(
   { keys, values }: GpuKVCache,
   { maxSequences }: Batch,
 ): GpuTensor {
-  const { recorder, batchBuffer } = gpu;
+  const { recorder } = gpu;
   const { rows } = queries;
   const group = queryHeads / keyValueHeads;
   const rowsPerTile = bands * recorder.profile.matrix!.m;
@@ -140,21 +147,32 @@ function matrixAttention(
     },
     grid: [splits, queryHeads / heads, tiles],
   } as const;
+  const size = { queryHeads, headDim, splits, tokens };
+  return inRanges(gpu, matrixAttentionKernels, call, { queries, qkv, keys, values }, size);
+}
+
+/** Attention over all keys at once, or over ranges of them that are joined. */
+function inRanges<C extends string>(
+  gpu: GpuContext,
+  kernels: {
+    readonly gated: Kernel<"queries" | "qkv" | "y" | "batch" | "keys" | "values", C>;
+    readonly ranges: Kernel<"queries" | "sums" | "stats" | "batch" | "keys" | "values", C>;
+  },
+  call: Omit<KernelCall<string, C>, "buffers">,
+  { queries, qkv, ...cache }: { queries: GpuTensor; qkv: GpuTensor } & Pick<GpuKVCache, "keys" | "values">,
+  size: { queryHeads: number; headDim: number; splits: number; tokens: number },
+): GpuTensor {
+  const { recorder, batchBuffer: batch } = gpu;
+  const { queryHeads, headDim, splits } = size;
   if (splits === 1) {
-    const y = recorder.tensor("attention", rows, queries.columns);
-    matrixAttentionKernels.gated(recorder, {
-      ...call,
-      buffers: { queries, qkv, y, batch: batchBuffer, keys, values },
-    });
+    const y = recorder.tensor("attention", queries.rows, queries.columns);
+    kernels.gated(recorder, { ...call, buffers: { queries, qkv, y, batch, ...cache } });
     return y;
   }
-  const sums = recorder.tensor("attention sums", rows * queryHeads * splits, headDim);
-  const stats = recorder.tensor("attention stats", rows * queryHeads * splits, 2);
-  matrixAttentionKernels.ranges(recorder, {
-    ...call,
-    buffers: { queries, sums, stats, batch: batchBuffer, keys, values },
-  });
-  return mergeAttention(gpu, { sums, stats, qkv }, { queryHeads, headDim, splits, tokens });
+  const sums = recorder.tensor("attention sums", queries.rows * queryHeads * splits, headDim);
+  const stats = recorder.tensor("attention stats", queries.rows * queryHeads * splits, 2);
+  kernels.ranges(recorder, { ...call, buffers: { queries, sums, stats, batch, ...cache } });
+  return mergeAttention(gpu, { sums, stats, qkv }, size);
 }
 
 /** Rows in subgroups that are workgroups: a token at a time over ranges of the context, or tiles over all of it. */

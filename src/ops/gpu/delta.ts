@@ -13,6 +13,7 @@ import { deltaRecurrentKernel } from "../../kernels/delta/delta-recurrent.ts";
 import { deltaScanKernel } from "../../kernels/delta/delta-scan.ts";
 import { deltaSolveKernel } from "../../kernels/delta/delta-solve.ts";
 import { deltaStepKernel } from "../../kernels/delta/delta-step.ts";
+import { deltaStreamKernel, STREAM_THREADS, streamBytes, streamRows } from "../../kernels/delta/delta-stream.ts";
 import { lanes } from "../../kernels/delta/lanes.ts";
 import type { Batch } from "../batch.ts";
 import type { DeltaShape, DeltaWeights } from "../ops.ts";
@@ -92,7 +93,14 @@ export function gatedDelta(
   const isLong = batch.kind === "prefill" && batch.maxTokens >= MIN_CHUNKED_TOKENS;
   const isChunked = isLong && fitsChunks && !soloSubgroup(gpu.recorder.profile);
   if (batch.kind === "decode" && fitsStep(gpu, delta.shape)) return step(gpu, qkv, gates, delta, state, batch);
-  const way = isLong && fitsMatrices(gpu, delta.shape, batch) ? byMatrices : isChunked ? chunked : recurrent;
+  const way =
+    isLong && fitsMatrices(gpu, delta.shape, batch)
+      ? byMatrices
+      : isLong && fitsStream(gpu, delta.shape)
+        ? streamed
+        : isChunked
+          ? chunked
+          : recurrent;
   return way(gpu, qkv, gates, delta, state, batch);
 }
 
@@ -120,6 +128,20 @@ export const step: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, d
     buffers: { qkv, gates, negA: delta.negA, dtBias: delta.dtBias, state: state.delta, y, batch: batchBuffer },
     constants: { ...sizes(delta.shape), WORKGROUP: lanesOfGroup, SLICES: STEP_SLICES },
     grid: [STEP_SLICES, valueHeads, batch.maxSequences],
+  });
+  return y;
+};
+
+/** One token after the other, brought in time for none to wait. */
+export const streamed: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, delta, state, batch) => {
+  const { keyDim, valueDim, valueHeads } = delta.shape;
+  const laneCount = lanesFor(keyDim, recorder.profile);
+  const y = recorder.tensor("gated-delta", qkv.rows, valueHeads * valueDim);
+  deltaStreamKernel(recorder, {
+    uses: [streamRows(laneCount, keyDim)],
+    buffers: { qkv, gates, negA: delta.negA, dtBias: delta.dtBias, state: state.delta, y, batch: batchBuffer },
+    constants: sizes(delta.shape),
+    grid: [Math.ceil((valueDim * laneCount) / STREAM_THREADS), valueHeads, batch.maxSequences],
   });
   return y;
 };
@@ -180,6 +202,13 @@ function fitsMatrices({ recorder: { profile } }: GpuContext, shape: DeltaShape, 
 function fitsStep({ recorder: { profile } }: GpuContext, { keyDim }: DeltaShape): boolean {
   const lanesOfGroup = soloSubgroup(profile);
   return lanesOfGroup !== undefined && keyDim % (4 * lanesOfGroup) === 0;
+}
+
+function fitsStream({ recorder: { profile } }: GpuContext, { keyDim }: DeltaShape): boolean {
+  const { subgroups, subgroupMinSize, serialWorkgroups, maxWorkgroupBytes } = profile;
+  const laneCount = lanesFor(keyDim, profile);
+  const canSum = subgroups && subgroupMinSize >= laneCount && !serialWorkgroups;
+  return canSum && streamBytes(laneCount, keyDim) <= maxWorkgroupBytes;
 }
 
 const sizes = ({ keyHeads, valueHeads, keyDim, valueDim }: DeltaShape) => ({

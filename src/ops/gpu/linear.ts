@@ -2,7 +2,12 @@ import { invariant } from "../../errors.ts";
 import type { DeviceProfile, MatrixShape } from "../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../gpu/resources.ts";
 import { linearParts, outputParts } from "../../kernels/dense/linear-parts.ts";
-import { matmulKernel, matmulSubgroups4Kernel, matmulSubgroups8Kernel } from "../../kernels/dense/matmul.ts";
+import {
+  matmulKernel,
+  matmulSubgroups4Kernel,
+  matmulSubgroups8Kernel,
+  matmulTiles,
+} from "../../kernels/dense/matmul.ts";
 import { matvecKernels } from "../../kernels/dense/matvec.ts";
 import { teamSum } from "../../kernels/dense/team-sum.ts";
 import { halfFragments } from "../../kernels/matrix/halves.ts";
@@ -55,12 +60,12 @@ function matvec({ recorder }: GpuContext, { x, weight, plus, y }: Product): void
 }
 
 function matmul({ recorder, batchBuffer }: GpuContext, { x, weight, plus, y }: Product): void {
-  const { kernel, rows } = chooseMatmul(recorder.profile);
+  const { kernel, rows, outputs } = chooseMatmul(recorder.profile, x.rows, weight.rows);
   kernel(recorder, {
     uses: linearParts(x, weight, plus),
     buffers: { x, weight, batch: batchBuffer, y, ...(plus && { plus }) },
     constants: { COLUMNS: x.columns, ROWS: weight.rows, INPUT_ROWS: x.rows },
-    grid: [Math.ceil(x.rows / rows), Math.ceil(weight.rows / 256)],
+    grid: [Math.ceil(x.rows / rows), Math.ceil(weight.rows / outputs)],
   });
 }
 
@@ -77,15 +82,23 @@ function matrices(gpu: GpuContext, { x, weight, plus, y }: Product): void {
 }
 
 /** Large tiles load least; a large GPU wants more workgroups than it has processors. */
+const ENOUGH_TILES = 200;
+
 function chooseTiling(rows: number, outputs: number, matrix: MatrixShape) {
   const tile = tileOf(matrixLinear.large.tiling, matrix);
-  const isEnough = Math.ceil(rows / tile.rows) * Math.ceil(outputs / tile.columns) >= 200;
+  const isEnough = Math.ceil(rows / tile.rows) * Math.ceil(outputs / tile.columns) >= ENOUGH_TILES;
   return isEnough ? matrixLinear.large : matrixLinear.small;
 }
 
-/** The kernel for a device, and the rows of x in one of its tiles. */
-function chooseMatmul({ subgroups, subgroupMinSize }: DeviceProfile) {
-  if (subgroups && subgroupMinSize >= 8) return { kernel: matmulSubgroups8Kernel, rows: 16 };
-  if (subgroups && subgroupMinSize >= 4) return { kernel: matmulSubgroups4Kernel, rows: 8 };
-  return { kernel: matmulKernel, rows: 4 };
+/** The kernel for a device, and the rows of x and of W that one of its workgroups takes. */
+function chooseMatmul({ serialWorkgroups, subgroups, subgroupMinSize }: DeviceProfile, rows: number, outputs: number) {
+  if (!serialWorkgroups) {
+    const { side } = matmulTiles.large;
+    const isEnough = Math.ceil(rows / side) * Math.ceil(outputs / side) >= ENOUGH_TILES;
+    const { kernel, side: taken } = isEnough ? matmulTiles.large : matmulTiles.small;
+    return { kernel, rows: taken, outputs: taken };
+  }
+  if (subgroups && subgroupMinSize >= 8) return { kernel: matmulSubgroups8Kernel, rows: 16, outputs: 256 };
+  if (subgroups && subgroupMinSize >= 4) return { kernel: matmulSubgroups4Kernel, rows: 8, outputs: 256 };
+  return { kernel: matmulKernel, rows: 4, outputs: 256 };
 }

@@ -33,6 +33,7 @@ const CASES: readonly Case[] = [
 const DEVICES: readonly (HarnessOptions & { readonly name: string })[] = [
   { name: "this device" },
   { name: "this device without subgroups", without: { subgroups: true } },
+  { name: "a GPU", without: { serialWorkgroups: true } },
 ];
 
 /** Takes matrix-vector kernels up to 8 rows, with 32 lanes to a row. */

@@ -1,0 +1,73 @@
+// y = x·Wᵀ (+ plus), many rows of x, on GPUs. A workgroup takes QUADS · 4 rows of x and as many of W, STEP columns at a time:
+// both go through workgroup memory, W unpacked, with the same column of four rows in one vector. Each thread has the sums
+// of 4 · TOKENS rows of x with four of W. Lines with $t stand for one line per four rows of x.
+
+override X_OFFSET: u32;
+override X_STRIDE: u32;
+
+const STEP = 32u;
+const OCTETS = STEP / 8u;
+const QUADS = 8u * TOKENS;
+
+var<workgroup> left: array<vec4<f32>, STEP * QUADS>;   // [column][four rows of x]
+var<workgroup> right: array<vec4<f32>, STEP * QUADS>;  // [column][four rows of W]
+
+@compute @workgroup_size(2u * OCTETS * QUADS)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
+  let row = group.x * 4u * QUADS;
+  // Rows are tokens or sequences, and there are never more sequences than tokens.
+  if (row >= tokenCount()) { return; }
+  let first = group.y * 4u * QUADS;
+
+  // Half of the threads bring x, the others W: eight columns of four rows each.
+  let isLeft = thread < OCTETS * QUADS;
+  let quad = thread % QUADS;
+  let octet = thread / QUADS % OCTETS;
+  let brought = select(first, row, isLeft) + 4u * quad;
+  var next = fetch(isLeft, brought, octet);
+
+  let mine = thread / QUADS * TOKENS;
+  let place = thread % QUADS;
+  var sums$t = mat4x4<f32>();  // [row of x]: four rows of W
+  for (var c = 0u; c < COLUMNS / 8u; c += OCTETS) {
+    workgroupBarrier();
+    if (isLeft) {
+      for (var i = 0u; i < 4u; i++) {
+        left[(8u * octet + i) * QUADS + quad] = next.low[i];
+        left[(8u * octet + 4u + i) * QUADS + quad] = next.high[i];
+      }
+    } else {
+      for (var i = 0u; i < 4u; i++) {
+        right[(8u * octet + i) * QUADS + quad] = next.low[i];
+        right[(8u * octet + 4u + i) * QUADS + quad] = next.high[i];
+      }
+    }
+    workgroupBarrier();
+    next = fetch(isLeft, brought, c + OCTETS + octet);
+    for (var k = 0u; k < STEP; k++) {
+      let w = right[k * QUADS + place];
+      let x$t = left[k * QUADS + mine + $tu];
+      sums$t += mat4x4<f32>(x$t.x * w, x$t.y * w, x$t.z * w, x$t.w * w);
+    }
+  }
+  store4(row + 4u * (mine + $tu), first + 4u * place, sums$t[0]);
+  store4(row + 4u * (mine + $tu) + 1u, first + 4u * place, sums$t[1]);
+  store4(row + 4u * (mine + $tu) + 2u, first + 4u * place, sums$t[2]);
+  store4(row + 4u * (mine + $tu) + 3u, first + 4u * place, sums$t[3]);
+}
+
+// Chunk c of four rows of x or W, a column in each vector; nothing beyond the last chunk.
+fn fetch(isLeft: bool, first: u32, c: u32) -> WeightTile {
+  var tile: WeightTile;
+  if (c >= COLUMNS / 8u) { return tile; }
+  if (isLeft) {
+    let a = X_OFFSET + min(first, INPUT_ROWS - 1u) * X_STRIDE + 8u * c;
+    let b = X_OFFSET + min(first + 1u, INPUT_ROWS - 1u) * X_STRIDE + 8u * c;
+    let d = X_OFFSET + min(first + 2u, INPUT_ROWS - 1u) * X_STRIDE + 8u * c;
+    let e = X_OFFSET + min(first + 3u, INPUT_ROWS - 1u) * X_STRIDE + 8u * c;
+    tile = WeightTile(mat4x4<f32>(x4(a), x4(b), x4(d), x4(e)), mat4x4<f32>(x4(a + 4u), x4(b + 4u), x4(d + 4u), x4(e + 4u)));
+  } else {
+    tile = weightTile(first, c);
+  }
+  return WeightTile(transpose(tile.low), transpose(tile.high));
+}
