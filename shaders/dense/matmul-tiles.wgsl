@@ -1,6 +1,7 @@
 // y = x·Wᵀ (+ plus), many rows of x, on GPUs. A workgroup takes QUADS · 4 rows of x and as many of W, STEP columns at a time:
 // both go through workgroup memory, W unpacked, with the same column of four rows in one vector. Each thread has the sums
-// of 4 · TOKENS rows of x with four of W. Lines with $t stand for one line per four rows of x.
+// of 4 · TOKENS rows of x with four of W. Lines with $t stand for one line per four rows of x, those
+// with $i for one per column of four.
 
 override X_OFFSET: u32;
 override X_STRIDE: u32;
@@ -24,31 +25,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let quad = thread % QUADS;
   let octet = thread / QUADS % OCTETS;
   let brought = select(first, row, isLeft) + 4u * quad;
-  var next = fetch(isLeft, brought, octet);
 
   let mine = thread / QUADS * TOKENS;
   let place = thread % QUADS;
   var sums$t = mat4x4<f32>();  // [row of x]: four rows of W
-  for (var c = 0u; c < COLUMNS / 8u; c += OCTETS) {
+  // What comes next is on its way while sums are made of what came before.
+  for (var c = 0u; c < COLUMNS / 8u + OCTETS; c += OCTETS) {
+    let next = fetch(isLeft, brought, c + octet);
+    if (c > 0u) {
+      for (var k = 0u; k < STEP; k++) {
+        let w = right[k * QUADS + place];
+        let x$t = left[k * QUADS + mine + $tu];
+        sums$t += mat4x4<f32>(x$t.x * w, x$t.y * w, x$t.z * w, x$t.w * w);
+      }
+    }
     workgroupBarrier();
     if (isLeft) {
-      for (var i = 0u; i < 4u; i++) {
-        left[(8u * octet + i) * QUADS + quad] = next.low[i];
-        left[(8u * octet + 4u + i) * QUADS + quad] = next.high[i];
-      }
+      left[8u * octet * QUADS + quad + $iu * QUADS] = next.low[$i];
+      left[8u * octet * QUADS + quad + (4u + $iu) * QUADS] = next.high[$i];
     } else {
-      for (var i = 0u; i < 4u; i++) {
-        right[(8u * octet + i) * QUADS + quad] = next.low[i];
-        right[(8u * octet + 4u + i) * QUADS + quad] = next.high[i];
-      }
+      right[8u * octet * QUADS + quad + $iu * QUADS] = next.low[$i];
+      right[8u * octet * QUADS + quad + (4u + $iu) * QUADS] = next.high[$i];
     }
     workgroupBarrier();
-    next = fetch(isLeft, brought, c + OCTETS + octet);
-    for (var k = 0u; k < STEP; k++) {
-      let w = right[k * QUADS + place];
-      let x$t = left[k * QUADS + mine + $tu];
-      sums$t += mat4x4<f32>(x$t.x * w, x$t.y * w, x$t.z * w, x$t.w * w);
-    }
   }
   store4(row + 4u * (mine + $tu), first + 4u * place, sums$t[0]);
   store4(row + 4u * (mine + $tu) + 1u, first + 4u * place, sums$t[1]);

@@ -4,7 +4,7 @@ import tiles from "../../../shaders/dense/matmul-tiles.wgsl?raw";
 import tile from "../../../shaders/dense/tile.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import { batchFragment } from "../lib/batch.ts";
-import { unroll } from "../lib/unroll.ts";
+import { expand, unroll } from "../lib/unroll.ts";
 
 const shared = {
   uses: [batchFragment, { name: "tile", source: tile }],
@@ -31,7 +31,7 @@ export const matmulSubgroups8Kernel = defineKernel({
 
 /** x·Wᵀ for many rows through workgroup memory. A workgroup takes `side` rows of x and of W. */
 const tiled = (name: string, count: number) => ({
-  kernel: defineKernel({ name, source: unroll(tiles, count), ...shared }),
+  kernel: defineKernel({ name, source: unroll(expand(tiles, { i: 4 }), count), ...shared }),
   side: 32 * count,
 });
 
