@@ -76,6 +76,9 @@ export interface EngineStats {
 /** Steps submitted before the first of them has answered, so that the device never waits for the host. */
 const STEPS_IN_FLIGHT = 2;
 
+/** Browsers hand results over once in one or two milliseconds: of steps as short as that, one more for a reply that is alone. */
+const SHORT_STEP_MS = 4;
+
 /**
  * A reply with a mask is left out of steps that are submitted before its last token is known: it gets every other one
  * then. Others go on without it where they are so many times as many; else all wait, and each step has all of them.
@@ -211,7 +214,7 @@ export class Engine {
     this.#settledMs = performance.now();
     try {
       for (;;) {
-        while (this.#inFlight.length < STEPS_IN_FLIGHT && this.#submitNext()) {}
+        while (this.#inFlight.length < this.#depth && this.#submitNext()) {}
         const step = this.#inFlight[0];
         if (step) await this.#settle(step);
         else if (this.#scheduler.running.some(({ isMaskPending }) => isMaskPending)) {
@@ -237,6 +240,11 @@ export class Engine {
       if (room > 0) return this.#submitPrefill(room);
     }
     return decoding.length > 0 && this.#submitDecode();
+  }
+
+  get #depth(): number {
+    const isAlone = this.#scheduler.running.length === 1;
+    return STEPS_IN_FLIGHT + (isAlone && this.#pace.decodeMs(1) < SHORT_STEP_MS ? 1 : 0);
   }
 
   /** One step that reads at a time, so that others get their turn; a prompt that is alone need not wait between its parts. */

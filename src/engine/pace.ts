@@ -57,6 +57,11 @@ export class Pace {
     return rates.length > 0 ? tokens * Math.min(...rates) : 0;
   }
 
+  /** Milliseconds of a decode step of so many rows; endless where none was seen. */
+  decodeMs(rows: number): number {
+    return this.#decodeMs.get(bucket(rows)) ?? Number.POSITIVE_INFINITY;
+  }
+
   prefilled(rows: number, ms: number): void {
     this.#debtMs += ms;
     this.#isDisturbed = true;

@@ -171,7 +171,8 @@ describe("Engine", () => {
     const expected = expectedReply(request);
     expect((await collect(engine, request)).tokens).toEqual(expected);
     await settledRunner(runner);
-    expect(runner.idleSteps).toBe(1);
+    // Its steps are so short that three are under way at once.
+    expect(runner.idleSteps).toBe(2);
     // The stop was drawn, but not read.
     const goesOn = [...first.prompt, ...expected, 2];
     const reply = await collect(engine, { prompt: goesOn, sampling: sampling({ maxTokens: 1 }) });
@@ -179,7 +180,29 @@ describe("Engine", () => {
     expect(reply.tokens).toEqual([new FakeModel(goesOn).next(sampling())]);
     // Where it is known beforehand which is the last, nothing is submitted after it.
     await collect(engine, { ...first, sampling: sampling({ stopIds: [], maxTokens: 9 }) });
-    expect(runner.idleSteps).toBe(1);
+    expect(runner.idleSteps).toBe(2);
+  });
+
+  it("submits the parts of a prompt without waiting, unless there is company", async () => {
+    let underWay = 0;
+    let most = 0;
+    class Counting extends FakeRunner {
+      override async prefill(steps: Parameters<FakeRunner["prefill"]>[0]) {
+        most = Math.max(most, ++underWay);
+        const drawn = await super.prefill(steps);
+        underWay--;
+        return drawn;
+      }
+    }
+    const { maxBatchTokens } = new FakeRunner().limits;
+    const long = { prompt: tokensOf(4 * maxBatchTokens, 5), sampling: sampling({ stopIds: [], maxTokens: 30 }) };
+    const engine = new Engine(new Counting({ maxSequences: 2 }));
+    expect((await collect(engine, long)).tokens).toEqual(expectedReply(long));
+    expect(most).toBeGreaterThan(1);
+    most = 0;
+    const others = [6, 7].map((seed) => ({ ...long, prompt: tokensOf(long.prompt.length, seed) }));
+    await Promise.all(others.map((each) => collect(engine, each)));
+    expect(most).toBe(1);
   });
 
   it("keeps the state at a boundary for prompts that part there", async () => {
