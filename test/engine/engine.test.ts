@@ -196,7 +196,7 @@ describe("Engine", () => {
     }
     const { maxBatchTokens } = new FakeRunner().limits;
     const long = { prompt: tokensOf(4 * maxBatchTokens, 5), sampling: sampling({ stopIds: [], maxTokens: 30 }) };
-    const engine = new Engine(new Counting({ maxSequences: 2 }));
+    const engine = new Engine(new Counting({ maxSequences: 2, blocks: 64 }));
     expect((await collect(engine, long)).tokens).toEqual(expectedReply(long));
     expect(most).toBeGreaterThan(1);
     most = 0;
