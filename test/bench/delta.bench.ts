@@ -1,4 +1,4 @@
-import { byMatrices, chunked, recurrent } from "../../src/ops/gpu/delta.ts";
+import { byMatrices, recurrent, streamed } from "../../src/ops/gpu/delta.ts";
 import type { DeltaShape } from "../../src/ops/ops.ts";
 import { deltaChannels } from "../../src/reference/host-state.ts";
 import { KernelHarness } from "../support/kernel-harness.ts";
@@ -10,7 +10,7 @@ const shapes: Readonly<Record<string, DeltaShape>> = {
   "80B": { keyHeads: 16, valueHeads: 32, keyDim: 128, valueDim: 128, convTaps: 4 },
 };
 
-const algorithms = { recurrent, chunked, byMatrices };
+const algorithms = { recurrent, streamed, byMatrices };
 
 const { profile } = await KernelHarness.create();
 const isGpu = !profile.serialWorkgroups;
@@ -51,8 +51,8 @@ const BLOCKS = Array.from({ length: 16 }, (_, i) => i);
 bench("delta", [
   ...Object.keys(shapes).map((model) => delta(model, 1, "recurrent")),
   ...Object.keys(shapes).flatMap((model) =>
-    [16, 64, 256, 512].flatMap((tokens) => [delta(model, tokens, "recurrent"), delta(model, tokens, "chunked")]),
+    [16, 64, 256, 512].flatMap((tokens) => [delta(model, tokens, "recurrent"), delta(model, tokens, "streamed")]),
   ),
-  ...(isGpu ? [delta("80B", 4096, "chunked")] : []),
+  ...(isGpu ? [delta("80B", 4096, "streamed")] : []),
   ...(isGpu && profile.matrix ? [64, 512, 4096].map((tokens) => delta("80B", tokens, "byMatrices")) : []),
 ]);

@@ -5,13 +5,10 @@ import { convDecodeKernel } from "../../kernels/delta/conv-decode.ts";
 import { convPrefillKernel } from "../../kernels/delta/conv-prefill.ts";
 import { convStoreKernel } from "../../kernels/delta/conv-store.ts";
 import { convTilesKernel } from "../../kernels/delta/conv-tiles.ts";
-import { CHUNK, MIXING } from "../../kernels/delta/delta-chunk.ts";
 import { deltaSizes } from "../../kernels/delta/delta-matrices.ts";
 import { deltaMatrixScan } from "../../kernels/delta/delta-matrix-scan.ts";
 import { deltaPrepare } from "../../kernels/delta/delta-prepare.ts";
 import { deltaRecurrentKernel } from "../../kernels/delta/delta-recurrent.ts";
-import { deltaScanKernel } from "../../kernels/delta/delta-scan.ts";
-import { deltaSolveKernel } from "../../kernels/delta/delta-solve.ts";
 import { deltaStepKernel } from "../../kernels/delta/delta-step.ts";
 import { deltaStreamKernel, STREAM_THREADS, streamBytes, streamRows } from "../../kernels/delta/delta-stream.ts";
 import { lanes } from "../../kernels/delta/lanes.ts";
@@ -27,14 +24,11 @@ const WORKGROUP = 64;
 const CONV_ROWS = 8;
 const CONV_TILE_ROWS = 16;
 
-/** Plans for fewer tokens use the recurrent kernel, which needs no second dispatch and compiles faster. */
-const MIN_CHUNKED_TOKENS = 64;
+/** Plans for fewer tokens use the recurrent kernel, which compiles faster. */
+const MIN_LONG_TOKENS = 64;
 
 /** Parts of a head's columns in a decode step on a CPU, so that all cores have some where there is one sequence. */
 const STEP_SLICES = 4;
-
-/** What the scan can keep of S in 16 KiB of workgroup memory, beside a chunk's corrections. */
-const MAX_CHUNKED_KEY_DIM = 192;
 
 export function causalConv(
   { recorder, batchBuffer }: GpuContext,
@@ -89,18 +83,15 @@ export function gatedDelta(
     keyDim % 4 === 0 && valueDim % 4 === 0 && valueHeads % keyHeads === 0,
     `delta heads ${keyHeads} × ${keyDim}, ${valueHeads} × ${valueDim}: dims in fours, value heads a multiple are needed`,
   );
-  const fitsChunks = keyDim % 8 === 0 && keyDim <= MAX_CHUNKED_KEY_DIM && valueDim % 16 === 0;
-  const isLong = batch.kind === "prefill" && batch.maxTokens >= MIN_CHUNKED_TOKENS;
-  const isChunked = isLong && fitsChunks && !soloSubgroup(gpu.recorder.profile);
   if (batch.kind === "decode" && fitsStep(gpu, delta.shape)) return step(gpu, qkv, gates, delta, state, batch);
-  const way =
-    isLong && fitsMatrices(gpu, delta.shape, batch)
+  const isLong = batch.kind === "prefill" && batch.maxTokens >= MIN_LONG_TOKENS;
+  const way = !isLong
+    ? recurrent
+    : fitsMatrices(gpu, delta.shape, batch)
       ? byMatrices
-      : isLong && fitsStream(gpu, delta.shape)
+      : fitsStream(gpu, delta.shape)
         ? streamed
-        : isChunked
-          ? chunked
-          : recurrent;
+        : recurrent;
   return way(gpu, qkv, gates, delta, state, batch);
 }
 
@@ -142,25 +133,6 @@ export const streamed: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gate
     buffers: { qkv, gates, negA: delta.negA, dtBias: delta.dtBias, state: state.delta, y, batch: batchBuffer },
     constants: sizes(delta.shape),
     grid: [Math.ceil((valueDim * laneCount) / STREAM_THREADS), valueHeads, batch.maxSequences],
-  });
-  return y;
-};
-
-/** Chunks of tokens at once, in two kernels. */
-export const chunked: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, delta, state, batch) => {
-  const { keyDim, valueDim, valueHeads } = delta.shape;
-  const solved = recorder.tensor("delta corrections", qkv.rows, valueHeads * (valueDim + keyDim));
-  const mixing = recorder.tensor("delta mixing", qkv.rows, valueHeads * MIXING);
-  const y = recorder.tensor("gated-delta", qkv.rows, valueHeads * valueDim);
-  deltaSolveKernel(recorder, {
-    buffers: { qkv, gates, negA: delta.negA, dtBias: delta.dtBias, solved, mixing, batch: batchBuffer },
-    constants: sizes(delta.shape),
-    grid: [Math.ceil(qkv.rows / CHUNK) + batch.maxSequences, valueHeads],
-  });
-  deltaScanKernel(recorder, {
-    buffers: { qkv, solved, mixing, state: state.delta, y, batch: batchBuffer },
-    constants: sizes(delta.shape),
-    grid: [valueDim / 16, valueHeads, batch.maxSequences],
   });
   return y;
 };
