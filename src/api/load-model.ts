@@ -11,6 +11,7 @@ import type { LayerHost } from "../runner/layer-host.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
 import { expertShape, pagedSources } from "../runner/paged-experts.ts";
+import { fetchKernels } from "../runner/record-step.ts";
 import { stageRanges } from "../stages/stage-ranges.ts";
 import { ChatTemplate } from "../tokenizer/chat-template.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -274,6 +275,7 @@ export const startGpu = async (
     const { profile } = device;
     const { maxBatchTokens } = options;
     const own = onDevice(runnerOptions, profile, { dtype: options.device?.dtype, maxBatchTokens });
+    await fetchKernels(profile, own);
     const standard = { ...own, sharesExperts: companion !== undefined };
     const expertSlots =
       companion && options.memory === undefined ? 0 : slotsWithin(options.memory, sources, profile, standard);

@@ -3,6 +3,7 @@ import { countParameters } from "../models/qwen3-next/weights.ts";
 import { pagingPlan, slotsWithin } from "../runner/expert-budget.ts";
 import { memoryPlan } from "../runner/memory-plan.ts";
 import { sparseLayers } from "../runner/paged-experts.ts";
+import { fetchKernels } from "../runner/record-step.ts";
 import { onDevice, runnerOptions } from "./load-model.ts";
 import { openModel } from "./open-model.ts";
 import type { Platform } from "./platform.ts";
@@ -19,6 +20,7 @@ export async function planModel(platform: Platform, source: ModelSource, options
     const { profile } = device;
     device.dispose();
     const standard = onDevice(runnerOptions(config, options), profile, { dtype });
+    await fetchKernels(profile, standard);
     const planned = { ...standard, expertSlots: slotsWithin(options.memory, sources, profile, standard) };
     const [sparse, ...others] = sparseLayers(sources);
     return {

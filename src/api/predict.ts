@@ -9,6 +9,7 @@ import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { pagedSources, sparseLayers } from "../runner/paged-experts.ts";
 import { probePaging } from "../runner/probe-paging.ts";
 import { probeSpeed } from "../runner/probe-speed.ts";
+import { fetchKernels } from "../runner/record-step.ts";
 import { layerChoices, unlessTooMuch } from "../stages/page-layers.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { planWeight, weightBytes } from "../weights/load.ts";
@@ -56,6 +57,7 @@ export async function predict(
   try {
     const { profile } = device;
     const planned = { ...runnerOptions, kvFormat };
+    await fetchKernels(profile, planned);
     const slots = (sharesExperts: boolean) =>
       unlessTooMuch(() => {
         const within = slotsWithin(options.memory, sources, profile, { ...planned, sharesExperts });

@@ -7,6 +7,7 @@ import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { type LoadRunnerOptions, ModelRunner } from "../runner/model-runner.ts";
 import { pagedSources } from "../runner/paged-experts.ts";
+import { fetchKernels } from "../runner/record-step.ts";
 import { DrawGate, drawsOf } from "../stages/draw-gate.ts";
 import type { StageMessage, StageResult } from "../stages/messages.ts";
 import { expertsWithin, layersWithin, type PageStage, pageStages } from "../stages/page-layers.ts";
@@ -48,6 +49,7 @@ export async function startLayers(
   const runners: ModelRunner[] = [];
   try {
     const options = { ...given, kvFormat, maxBatchTokens: batchTokens(given, link) };
+    await fetchKernels(device.profile, options);
     const all = sources.layers.length;
     const asked = companionOptions(companion!).layers;
     if (asked !== undefined && asked >= all) {

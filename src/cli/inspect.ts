@@ -8,6 +8,7 @@ import { listAdapters, openGpu } from "../platform/node/gpu.ts";
 import { pagingPlan, slotsWithin } from "../runner/expert-budget.ts";
 import { memoryPlan } from "../runner/memory-plan.ts";
 import { pagedSources } from "../runner/paged-experts.ts";
+import { fetchKernels } from "../runner/record-step.ts";
 import { dataBytes, type WeightFormat, type WeightSource } from "../weights/format.ts";
 import { planWeight, weightBytes } from "../weights/load.ts";
 import { type OpenedModel, withModel } from "./open-runner.ts";
@@ -66,6 +67,7 @@ async function inspectModel(model: OpenedModel, options: InspectOptions) {
     cacheTokens: options.cacheTokens ?? common.maxContext,
     snapshots: Math.max(common.snapshots, sequences),
   } as const;
+  await fetchKernels(profile, standard);
   const runner = { ...standard, expertSlots: slotsWithin(options.memory, sources, profile, standard) };
   const planned = weightLeaves(sources).map((leaf) => planWeight(leaf, options.quantization));
   const paged = runner.expertSlots === undefined ? new Set<WeightSource>() : pagedSources(sources);

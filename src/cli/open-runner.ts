@@ -13,6 +13,7 @@ import { nodePlatform } from "../platform/node/platform.ts";
 import { ReferenceRunner } from "../reference/reference-runner.ts";
 import { slotsWithin } from "../runner/expert-budget.ts";
 import { ModelRunner } from "../runner/model-runner.ts";
+import { fetchKernels } from "../runner/record-step.ts";
 import { synthesizeWeight } from "../runner/synthesize.ts";
 import type { Checkpoint } from "../weights/checkpoint.ts";
 import type { WeightSource } from "../weights/format.ts";
@@ -114,6 +115,7 @@ async function openRunner(
   const device = await Device.open({ ...(await openGpu({ adapter, fast })), withoutF16: dtype === "f32", precise });
   try {
     const standard = onDevice(options, device.profile, { dtype, maxBatchTokens: batchTokens });
+    await fetchKernels(device.profile, standard);
     const start = performance.now();
     let weightsMs = 0;
     const runner = await ModelRunner.load(sources, {

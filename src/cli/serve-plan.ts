@@ -9,6 +9,7 @@ import { nodePlatform } from "../platform/node/platform.ts";
 import { systemGpus } from "../platform/node/system-gpus.ts";
 import { slotsWithin } from "../runner/expert-budget.ts";
 import { memoryPlan } from "../runner/memory-plan.ts";
+import { fetchKernels } from "../runner/record-step.ts";
 import { bytesText, table } from "./text.ts";
 
 /** What serving a model takes, known from its headers. */
@@ -40,6 +41,7 @@ export async function planServing(source: string, options: LoadOptions, utilizat
     const deviceBytes = await deviceMemory(device);
     const { maxBatchTokens } = options;
     const standard = onDevice(runnerOptions(config, options), profile, { dtype, maxBatchTokens });
+    await fetchKernels(profile, standard);
     const { maxContext, maxSequences = 1 } = standard;
     const planOf = (cacheTokens: number) => {
       const runner = { ...standard, cacheTokens };

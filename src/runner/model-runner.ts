@@ -36,7 +36,7 @@ import {
 } from "./memory-plan.ts";
 import { expertArena, pagedSources, sparseLayers, withArena } from "./paged-experts.ts";
 import { Readback } from "./readback.ts";
-import { type RecordedStep, recordStep, type StepKind, type StepSize } from "./record-step.ts";
+import { fetchKernels, type RecordedStep, recordStep, type StepKind, type StepSize } from "./record-step.ts";
 import { Sampler } from "./sampler.ts";
 import { StateCopies } from "./state-copies.ts";
 import { StepsAhead } from "./steps-ahead.ts";
@@ -154,6 +154,7 @@ export class ModelRunner implements Runner {
    */
   static async load(sources: ModelWeights<WeightSource>, options: LoadRunnerOptions): Promise<ModelRunner> {
     const { device, quantization, signal, onBytes } = options;
+    await fetchKernels(device.profile, options);
     const { memory, buffers } = planMemory(sources, device.profile, options);
     for (const { label, sizeBytes } of buffers) device.checkFits(label, sizeBytes);
     const stateBytes = memory.total - memory.weights - memory.scratch;
@@ -239,6 +240,7 @@ export class ModelRunner implements Runner {
 
   async #open(options: BranchOptions): Promise<ModelRunner> {
     this.#check();
+    await fetchKernels(this.#device.profile, options);
     const { weights, parts, buffers } = await makeBranch(this.#device, this.#options, this.#weights, options);
     const own = { ...partBytes(parts), weights: 0, scratch: 0 };
     const memory = { ...own, total: Object.values(own).reduce((a, b) => a + b, 0) };

@@ -3,10 +3,9 @@ import { Recorder } from "../gpu/recorder.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
 import { forward, logits, residual } from "../models/qwen3-next/model.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
-import { batchedKernels } from "../ops/gpu/decode/batched.ts";
-import { MAX_BATCHED_ROWS } from "../ops/gpu/decode/batched-input.ts";
 import { DecodeOps } from "../ops/gpu/decode/decode-ops.ts";
-import { canFuse, oneRowKernels } from "../ops/gpu/decode/fused.ts";
+import { batchedKernels, fetchBatched } from "../ops/gpu/decode/fetch-batched.ts";
+import { canFuse, MAX_BATCHED_ROWS, oneRowKernels } from "../ops/gpu/decode/fused.ts";
 import { GpuOps } from "../ops/gpu/gpu-ops.ts";
 import { batchConstants } from "./batch-buffer.ts";
 import type { RunnerParts } from "./memory-plan.ts";
@@ -33,6 +32,12 @@ export interface StepSize {
   readonly sequences: number;
 }
 
+/** Fetches kernels that not every page needs, for memory plans and steps of so many sequences: recording waits for nothing. */
+export const fetchKernels = (
+  profile: DeviceProfile,
+  { maxSequences }: { readonly maxSequences?: number },
+): Promise<void> => fetchBatched(profile, maxSequences);
+
 /** The model function, run once against a recorder. */
 export function recordStep(
   kind: StepKind,
@@ -45,8 +50,8 @@ export function recordStep(
   const recorder = new Recorder(profile, batchConstants(batchBuffer.limits));
   const context = { recorder, batchBuffer, rope };
   const isFused = kind === "decode" && rows <= MAX_BATCHED_ROWS && profile.fuseDecode && canFuse(profile);
-  const kernels = rows === 1 ? oneRowKernels() : batchedKernels();
-  const ops = isFused ? new DecodeOps(context, kernels) : new GpuOps(context);
+  const kernels = () => (rows === 1 ? oneRowKernels() : batchedKernels());
+  const ops = isFused ? new DecodeOps(context, kernels()) : new GpuOps(context);
   const batch = {
     maxTokens: rows,
     maxSequences: sequences,

@@ -13,8 +13,8 @@ import { teamSums } from "../../../kernels/batched/team-sum.ts";
 import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
 import { sizes } from "../../../kernels/decode/sizes.ts";
 import type { GpuContext } from "../gpu-ops.ts";
-import { type Deferred, MAX_BATCHED_ROWS, type Staged } from "./batched-input.ts";
-import type { ExpertParts } from "./fused.ts";
+import type { Deferred, Staged } from "./batched-input.ts";
+import { type ExpertParts, MAX_BATCHED_ROWS } from "./fused.ts";
 
 /** Routing, experts and shared expert of some rows; mix and residual, [rows, H], are left to whoever asks for them. */
 export function routedExperts(

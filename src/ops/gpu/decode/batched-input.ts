@@ -9,9 +9,6 @@ import { sizes } from "../../../kernels/decode/sizes.ts";
 import type { GpuContext } from "../gpu-ops.ts";
 import type { Input } from "./fused.ts";
 
-/** Rows of a decode step that the kernels of batches take. */
-export const MAX_BATCHED_ROWS = 64;
-
 /** A product's input: its rows as digits, as floats, or as f16 with a scale each. */
 export interface Staged extends Wanted {
   readonly rows: number;

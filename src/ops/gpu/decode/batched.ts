@@ -4,9 +4,9 @@ import { isPacked } from "../../../kernels/decode/digits.ts";
 import { MAX_PARTS } from "../../../kernels/decode/product.ts";
 import type { GpuContext } from "../gpu-ops.ts";
 import { canMixExperts, routedExperts } from "./batched-experts.ts";
-import { type Deferred, MAX_BATCHED_ROWS, type Staged, stageInput, type Wanted } from "./batched-input.ts";
+import { type Deferred, type Staged, stageInput, type Wanted } from "./batched-input.ts";
 import { canSlice, product, sliced } from "./batched-products.ts";
-import { convGatedDelta, type DecodeKernels, fitsInput, type Input } from "./fused.ts";
+import { convGatedDelta, type DecodeKernels, fitsInput, type Input, MAX_BATCHED_ROWS } from "./fused.ts";
 
 /**
  * Kernels of a decode step of several rows. What products make of an input is made once, together with what comes before it

@@ -21,6 +21,9 @@ export const canFuse = (p: DeviceProfile): boolean =>
   p.maxBuffers >= 10 &&
   p.maxInvocations >= 2 * p.subgroupMaxSize;
 
+/** Rows of a decode step that the kernels of batches take. */
+export const MAX_BATCHED_ROWS = 64;
+
 /** What a product makes of its input while it reads it. */
 export type Input =
   | { readonly kind: "plain"; readonly x: GpuTensor }
