@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
@@ -7,13 +7,18 @@ const STATIC = /\b(?:from|import)\s*["'`](\.[^"'`]+\.js)["'`]/g;
 const ANY = /\b(?:from|import)\s*\(?\s*["'`](\.[^"'`]+\.js)["'`]/g;
 
 /** Kilobytes, of which the demo's visitor notices each hundred. What grows past its limit belongs into a chunk of its own. */
-const LIMITS: Readonly<Record<string, number>> = { index: 20, worker: 150 };
+const LIMITS = [
+  { entry: /^index\.js$/, limit: 22 },
+  // To be served from where a page likes, and what `LLM.load` starts otherwise.
+  { entry: /^worker\.js$/, limit: 150 },
+  { entry: /^assets\/worker-.*\.js$/, limit: 145 },
+];
 
-test.each(Object.entries(LIMITS))("what a page fetches at once for %s stays below %i kB", (entry, limit) => {
-  const [atOnce, all] = [STATIC, ANY].map((imports) =>
-    kilobytes(filesOf(join("dist/browser", `${entry}.js`), imports)),
-  );
-  console.log(`dist/browser/${entry}.js: ${atOnce.toFixed(1)} kB at once, ${all.toFixed(1)} kB with all chunks (gzip)`);
+test.each(LIMITS)("what a page fetches at once for $entry stays below $limit kB", ({ entry, limit }) => {
+  const built = readdirSync("dist/browser", { recursive: true, encoding: "utf8" });
+  const file = join("dist/browser", built.find((name) => entry.test(name))!);
+  const [atOnce, all] = [STATIC, ANY].map((imports) => kilobytes(filesOf(file, imports)));
+  console.log(`${file}: ${atOnce.toFixed(1)} kB at once, ${all.toFixed(1)} kB with all chunks (gzip)`);
   expect(atOnce).toBeLessThan(limit);
   expect(all).toBeGreaterThan(atOnce);
 });
