@@ -33,7 +33,6 @@ const CASES: readonly Case[] = [
 const DEVICES: readonly (HarnessOptions & { readonly name: string })[] = [
   { name: "this device" },
   { name: "this device without subgroups", without: { subgroups: true } },
-  { name: "a GPU", without: { serialWorkgroups: true } },
 ];
 
 /** Takes matrix-vector kernels up to 8 rows, with 32 lanes to a row. */
@@ -51,6 +50,15 @@ describe.each(DEVICES)("linear on $name", (options) => {
     { rows: 1, columns: 2048, outputs: 12288 },
     { rows: 65, columns: 4096, outputs: 2048 },
   ])("q4, one layer of the 80B model: $rows × $columns → $outputs", (shape) => check("q4", shape, options));
+});
+
+describe("linear on a GPU, for many rows", () => {
+  const options = { without: { serialWorkgroups: true } };
+  const many = CASES.filter(({ rows }) => rows > 8);
+  test.each(many)("q4: $rows × $columns → $outputs", (shape) => check("q4", shape, options));
+  test.each(FORMATS)("%s", (format) => check(format, CASES[4], options));
+  test("long rows", () => check("q4", { rows: 65, columns: 4096, outputs: 100 }, options));
+  test("large tiles", () => check("q4", { rows: 250, columns: 96, outputs: 3201, plus: true }, options));
 });
 
 describe("linear on a device of wide subgroups", () => {
