@@ -47,7 +47,8 @@ export class Pace {
     const sizes = this.#sizes();
     if (!this.#prefillMs.has(bucket(sizes[0]))) return sizes[0];
     const shortestMs = this.#expectedMs(bucket(sizes[0]));
-    const limit = weight(short, decoding) * Math.max(this.#decodeMs.get(bucket(decoding)) ?? 0, TOLERANCE * shortestMs);
+    // A step that reads several prompts stops replies for longer, and for less in all.
+    const limit = (1 + short / decoding) * Math.max(this.#decodeMs.get(bucket(decoding)) ?? 0, TOLERANCE * shortestMs);
     return sizes.findLast((size) => this.#expectedMs(bucket(size)) <= limit) ?? sizes[0];
   }
 

@@ -36,13 +36,13 @@ export class Plan {
     this.#buffers = buffers;
   }
 
-  /** Compiles all pipelines at once and binds scratch memory from `arena`, which plans share. */
+  /** Takes scratch memory at once from `arena`, which plans share, and compiles all pipelines side by side. */
   static async compile(recorder: Recorder, pipelines: PipelineCache, arena: ScratchArena): Promise<Plan> {
     const { dispatches } = recorder;
-    const compiled = await Promise.all(dispatches.map((d) => pipelines.get(d)));
     const { slots, sizes } = planScratch(recorder.scratches, recorder.stops);
     const memory = arena.take(sizes);
     const buffers = new Map([...slots].map(([scratch, slot]) => [scratch, memory[slot]]));
+    const compiled = await Promise.all(dispatches.map((d) => pipelines.get(d)));
     const groups = dispatches.map((d) => bind(pipelines, d, buffers));
     const grid = new Uint32Array(dispatches.flatMap((d) => [...d.grid]));
     return new Plan(

@@ -192,8 +192,9 @@ export class ModelRunner implements Runner {
       weightBytes: sumWeights(convertWeights(sources, plan), weightBytes).active,
     });
     options.onCompile?.();
-    for (const [kind, size] of plansFrom(options.compile ?? "first", parts.limits)) {
-      await runner.#plan(kind, size);
+    const plans = plansFrom(options.compile ?? "first", parts.limits).map(([kind, size]) => runner.#plan(kind, size));
+    for (const plan of plans) {
+      await plan;
       signal?.throwIfAborted();
     }
     device.check();
@@ -629,14 +630,12 @@ async function pagerOf(device: Device, arena: ExpertArena, { batch }: RunnerPart
   return new SharedExperts(device, arena, companion, new ExpertSums(device, layers));
 }
 
-/** The plans that are compiled while loading. */
+/** The plans that are compiled while loading, those first that take most memory: it is enough for the others. */
 function plansFrom(compile: "first" | "all", limits: RunnerLimits): (readonly [StepKind, StepSize])[] {
   const decode = decodeSizes(limits).map((size) => ["decode", size] as const);
-  if (compile === "first") return [...decode, ["sample", prefillSizes({ ...limits, maxPrefillSequences: 1 }).at(-1)!]];
-  return [
-    ...decode,
-    ...prefillSizes(limits).flatMap((size) => [["sample", size] as const, ["prefill", size] as const]),
-  ];
+  if (compile === "first") return [["sample", prefillSizes({ ...limits, maxPrefillSequences: 1 }).at(-1)!], ...decode];
+  const sizes = prefillSizes(limits).sort((a, b) => b.rows - a.rows || b.sequences - a.sequences);
+  return [...sizes.flatMap((size) => [["sample", size] as const, ["prefill", size] as const]), ...decode];
 }
 
 const planKey = (kind: StepKind, { rows, sequences }: StepSize) => `${kind} ${rows} × ${sequences}`;

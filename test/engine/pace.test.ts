@@ -59,6 +59,15 @@ describe("Pace", () => {
     expect(run({ prefill: (n) => 1 + 4 * n, decode: 12 }).longest).toBe(1 + 4 * 32);
   });
 
+  it("reads several short prompts at once where more wait", () => {
+    const pace = new Pace(4096);
+    const times = new Map([16, 32, 64, 128, 256, 512].map((n, i) => [n, [22, 30, 45, 55, 65, 80][i]]));
+    for (const [rows, ms] of times) pace.prefilled(rows, ms);
+    for (let i = 0; i < 200; i++) pace.decoded(18, 12);
+    expect(pace.chunk(18)).toBe(256);
+    expect(pace.chunk(18, 14)).toBeGreaterThanOrEqual(512);
+  });
+
   it("is not misled by a first step that waited for its shaders", () => {
     const pace = new Pace(512);
     for (let i = 0; i < 3; i++) pace.decoded(1, 5);
