@@ -1,9 +1,11 @@
-// The gated delta rule token by token on GPUs, S in registers from the first token of a sequence to its last:
-//   a = Sᵀk, b = Sᵀq (of the old S);  d = β (v − e^g a);  o = e^g b + (q·k) d;  S ← e^g S + k dᵀ
-// LANES neighbouring threads share a column of S, each with the keys of PARTS vectors. TOKENS tokens at a time are brought to
-// workgroup memory, q and k normalised; those after them are on their way meanwhile, so that a token waits for no memory
-// but that, and for one sum over lanes. Lines with $p stand for one line per vector of keys, those with $v for one per value
-// that a thread brings.
+// The gated delta rule on GPUs, S in registers from the first token of a sequence to its last, BLOCK tokens at a time. With
+// the S before a block, G_i the product of its decays up to token i, and a_i = Sᵀk_i, b_i = Sᵀq_i:
+//   d_i = β_i (v_i − G_i a_i − Σ_{j<i} (G_i / G_j) (k_i·k_j) d_j)
+//   o_i = G_i b_i + Σ_{j≤i} (G_i / G_j) (q_i·k_j) d_j,   S ← G S + Σ_j (G / G_j) k_j d_jᵀ
+// so that all products with S are made at once. LANES neighbouring threads share a column of S, each with the keys of PARTS
+// vectors. TOKENS tokens are brought to workgroup memory together, q and k normalised, and those after them are on their way
+// meanwhile. Lines with $p stand for one line per vector of keys, those with $v for one per value that a thread brings, those with
+// $b for one per token of a block.
 
 override KEY_HEADS: u32;
 override KEY_DIM: u32;
@@ -20,7 +22,12 @@ const VECTORS = PARTS * LANES;     // KEY_DIM / 4
 var<workgroup> queries: array<vec4<f32>, TOKENS * VECTORS>;
 var<workgroup> keys: array<vec4<f32>, TOKENS * VECTORS>;
 var<workgroup> values: array<f32, TOKENS * TOKENS>;
-var<workgroup> gatesOf: array<vec4<f32>, TOKENS>;  // e^g, β, q·k
+var<workgroup> gatesOf: array<vec2<f32>, TOKENS>;     // e^g, β
+// Of a token and those of its block, 0 beyond its own: β (G_i / G_j) (k_i·k_j), without its own, and (G_i / G_j) (q_i·k_j).
+var<workgroup> corrections: array<vec4<f32>, TOKENS>;
+var<workgroup> mixing: array<vec4<f32>, TOKENS>;
+// (Gᵢ, β Gᵢ, G / Gᵢ, G), G at the block's end.
+var<workgroup> decays: array<vec4<f32>, TOKENS>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -44,6 +51,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let keyAt = (KEY_HEADS + keyHead) * VECTORS + lane;
   let valueAt = 2u * KEY_HEADS * VECTORS + head * VALUE_DIM / 4u;
   let value$v = min(group.x * TOKENS + lane + $vu * LANES, VALUE_DIM - 1u);
+  let gatesAt = GATES_OFFSET + head;
+  let base = team * VECTORS + lane;  // of the token it brings
+  let block = team / BLOCK * BLOCK;  // and of its block's first
 
   var S$p = vec4<f32>();
   if (position > 0u && isInside) {
@@ -54,39 +64,80 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   var q$p = qkv[row * rowSize + queryAt + $pu * LANES];
   var k$p = qkv[row * rowSize + keyAt + $pu * LANES];
   var v$v = qkv[row * rowSize + valueAt + value$v / 4u][value$v % 4u];
-  var decay = logDecay(row, head);
-  var strength = writeStrength(row, head);
+  var write = gates[gatesAt + row * GATES_STRIDE];
+  var decay = gates[gatesAt + row * GATES_STRIDE + VALUE_HEADS];
   for (var first = start; first < end; first += TOKENS) {
+    let count = min(TOKENS, end - first);
     var squares = vec2<f32>();
-    var product = 0.0;
     squares += vec2<f32>(dot(k$p, k$p), dot(q$p, q$p));
-    product += dot(q$p, k$p);
-    product = laneSum(vec2<f32>(product, 0.0)).x;
     let scales = inverseSqrt((laneSum(squares) + 1e-6) * vec2<f32>(1.0, f32(KEY_DIM)));
+    // Tokens beyond the last one change nothing.
+    let isThere = team < count;
+    let keyScale = select(0.0, scales.x, isThere);
     workgroupBarrier();
-    keys[team * VECTORS + $pu * LANES + lane] = scales.x * k$p;
-    queries[team * VECTORS + $pu * LANES + lane] = scales.y * q$p;
+    k$p = keyScale * k$p;
+    q$p = scales.y * q$p;
+    keys[base + $pu * LANES] = k$p;
+    queries[base + $pu * LANES] = q$p;
     values[team * TOKENS + lane + $vu * LANES] = v$v;
-    if (lane == 0u) { gatesOf[team] = vec4<f32>(exp(decay), strength, scales.x * scales.y * product, 0.0); }
+    if (lane == 0u) { gatesOf[team] = vec2<f32>(select(1.0, decayOf(decay, head), isThere), select(0.0, sigmoidOf(write), isThere)); }
+    workgroupBarrier();
+
+    // Products with the tokens of its block, and decays from each of them on.
+    var since = vec4<f32>();
+    var until = 1.0;
+    var after = 1.0;
+    for (var j = 0u; j < BLOCK; j++) {
+      let e = gatesOf[block + j].x;
+      if (block + j <= team) {
+        since = select(since * e, vec4<f32>(1.0), vec4<u32>(j) == vec4<u32>(0u, 1u, 2u, 3u));
+        until *= e;
+      } else {
+        after *= e;
+      }
+    }
+    var own = vec4<f32>();
+    var read = vec4<f32>();
+    let other$b_$p = keys[(block + $bu) * VECTORS + $pu * LANES + lane];
+    own[$b] += dot(k$p, other$b_$p);
+    read[$b] += dot(q$p, other$b_$p);
+    own = laneSum4(own);
+    read = laneSum4(read);
+    let before = vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(team - block);
+    let upTo = vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(team - block);
+    if (lane == 0u) {
+      let strength = gatesOf[team].y;
+      corrections[team] = select(vec4<f32>(), strength * since * own, before);
+      mixing[team] = select(vec4<f32>(), since * read, upTo);
+      decays[team] = vec4<f32>(until, strength * until, after, until * after);
+    }
     workgroupBarrier();
 
     let next = min(first + TOKENS + team, end - 1u);
     q$p = qkv[next * rowSize + queryAt + $pu * LANES];
     k$p = qkv[next * rowSize + keyAt + $pu * LANES];
     v$v = qkv[next * rowSize + valueAt + value$v / 4u][value$v % 4u];
-    decay = logDecay(next, head);
-    strength = writeStrength(next, head);
-    let count = min(TOKENS, end - first);
-    for (var t = 0u; t < count; t++) {
-      let at = t * VECTORS + lane;
-      let gate = gatesOf[t];
-      let key$p = keys[at + $pu * LANES];
-      var sums = vec2<f32>();  // a, b
-      sums += vec2<f32>(dot(key$p, S$p), dot(queries[at + $pu * LANES], S$p));
-      sums = gate.x * laneSum(sums);
-      let d = gate.y * (values[t * TOKENS + team] - sums.x);
-      if (lane == 0u && isInside) { y[((first + t) * VALUE_HEADS + head) * VALUE_DIM + column] = sums.y + gate.z * d; }
-      S$p = gate.x * S$p + d * key$p;
+    write = gates[gatesAt + next * GATES_STRIDE];
+    decay = gates[gatesAt + next * GATES_STRIDE + VALUE_HEADS];
+
+    for (var t = 0u; t < count; t += BLOCK) {
+      var a = vec4<f32>();
+      var b = vec4<f32>();
+      let key$b_$p = keys[(t + $bu) * VECTORS + $pu * LANES + lane];
+      a[$b] += dot(key$b_$p, S$p);
+      b[$b] += dot(queries[(t + $bu) * VECTORS + $pu * LANES + lane], S$p);
+      a = laneSum4(a);
+      b = laneSum4(b);
+      var d = vec4<f32>();
+      let decay$b = decays[t + $bu];
+      d[$b] = gatesOf[t + $bu].y * values[(t + $bu) * TOKENS + team] - decay$b.y * a[$b] - dot(corrections[t + $bu], d);
+      var o = vec4<f32>();
+      o[$b] = decay$b.x * b[$b] + dot(mixing[t + $bu], d);
+      for (var i = lane; i < min(BLOCK, count - t); i += LANES) {
+        if (isInside) { y[((first + t + i) * VALUE_HEADS + head) * VALUE_DIM + column] = o[i]; }
+      }
+      S$p *= decay0.w;
+      S$p += (decay$b.z * d[$b]) * key$b_$p;
     }
   }
 
@@ -95,8 +146,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   }
 }
 
+fn decayOf(a: f32, head: u32) -> f32 { return exp(negA[head] * softplus(a + dtBias[head])); }
+
+fn sigmoidOf(b: f32) -> f32 { return 1.0 / (1.0 + exp(clamp(-b, -80.0, 80.0))); }
+
 // Over the LANES neighbouring threads of a team; LANES is a power of two that divides every subgroup.
 fn laneSum(value: vec2<f32>) -> vec2<f32> {
+  var sum = value;
+  for (var step = 1u; step < LANES; step *= 2u) { sum += subgroupShuffleXor(sum, step); }
+  return sum;
+}
+
+fn laneSum4(value: vec4<f32>) -> vec4<f32> {
   var sum = value;
   for (var step = 1u; step < LANES; step *= 2u) { sum += subgroupShuffleXor(sum, step); }
   return sum;

@@ -30,10 +30,18 @@ export const matmulSubgroups8Kernel = defineKernel({
 });
 
 /** x·Wᵀ for many rows through workgroup memory. A workgroup takes `side` rows of x and of W. */
-const tiled = (name: string, count: number) => ({
-  kernel: defineKernel({ name, source: unroll(expand(tiles, { i: 4 }), count), ...shared }),
+const tiled = (name: string, count: number, slices: number) => ({
+  kernel: defineKernel({
+    name,
+    source: `const SLICES = ${slices}u;\n${unroll(expand(tiles, { i: 4 }), count)}`,
+    ...shared,
+  }),
   side: 32 * count,
 });
 
-/** For any GPU. They need `linearParts`. Grid: [⌈rows / side⌉, ⌈W's rows / side⌉]. */
-export const matmulTiles = { small: tiled("matmul-tiles-32", 1), large: tiled("matmul-tiles-64", 2) };
+/** For any GPU; `sliced` takes 32 KiB of workgroup memory. They need `linearParts`. Grid: [⌈rows / side⌉, ⌈W's rows / side⌉]. */
+export const matmulTiles = {
+  small: tiled("matmul-tiles-32", 1, 1),
+  sliced: tiled("matmul-tiles-32-sliced", 1, 4),
+  large: tiled("matmul-tiles-64", 2, 1),
+};

@@ -91,12 +91,13 @@ function chooseTiling(rows: number, outputs: number, matrix: MatrixShape) {
 }
 
 /** The kernel for a device, and the rows of x and of W that one of its workgroups takes. */
-function chooseMatmul({ serialWorkgroups, subgroups, subgroupMinSize }: DeviceProfile, rows: number, outputs: number) {
+function chooseMatmul(profile: DeviceProfile, rows: number, outputs: number) {
+  const { serialWorkgroups, subgroups, subgroupMinSize, maxWorkgroupBytes } = profile;
   if (!serialWorkgroups) {
-    const { side } = matmulTiles.large;
-    const isEnough = Math.ceil(rows / side) * Math.ceil(outputs / side) >= ENOUGH_TILES;
-    const { kernel, side: taken } = isEnough ? matmulTiles.large : matmulTiles.small;
-    return { kernel, rows: taken, outputs: taken };
+    const { small, sliced, large } = matmulTiles;
+    const isEnough = Math.ceil(rows / large.side) * Math.ceil(outputs / large.side) >= ENOUGH_TILES;
+    const { kernel, side } = isEnough ? large : maxWorkgroupBytes >= 32 * 1024 ? sliced : small;
+    return { kernel, rows: side, outputs: side };
   }
   if (subgroups && subgroupMinSize >= 8) return { kernel: matmulSubgroups8Kernel, rows: 16, outputs: 256 };
   if (subgroups && subgroupMinSize >= 4) return { kernel: matmulSubgroups4Kernel, rows: 8, outputs: 256 };

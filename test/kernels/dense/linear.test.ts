@@ -57,6 +57,8 @@ describe("linear on a GPU, for many rows", () => {
   const many = CASES.filter(({ rows }) => rows > 8);
   test.each(many)("q4: $rows × $columns → $outputs", (shape) => check("q4", shape, options));
   test.each(FORMATS)("%s", (format) => check(format, CASES[4], options));
+  test("with little workgroup memory", () =>
+    check("q4", CASES[6], { ...options, profile: { maxWorkgroupBytes: 16_384 } }));
   test("long rows", () => check("q4", { rows: 65, columns: 4096, outputs: 100 }, options));
   test("large tiles", () => check("q4", { rows: 250, columns: 96, outputs: 3201, plus: true }, options));
 });
