@@ -32,24 +32,30 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let place = lane % PLACES;
   let pair = lane / PLACES;
   var sums$t = vec4<f32>();
-  for (var c = 0u; c < chunks; c += STEP / 8u) {
-    if (row < 16u * TOKENS) {
-      inputs[shuffled(row, 2u * chunk)] = x[2u * (inputStart + c)];
-      inputs[shuffled(row, 2u * chunk + 1u)] = x[2u * (inputStart + c) + 1u];
+  // What comes next is on its way while sums are made of what came before.
+  for (var c = 0u; c < chunks + STEP / 8u; c += STEP / 8u) {
+    let at = min(c, chunks - STEP / 8u);
+    let low = x[2u * (inputStart + at)];
+    let high = x[2u * (inputStart + at) + 1u];
+    let w = weight8(weightStart + at);
+    if (c > 0u) {
+      for (var quad = 0u; quad < STEP / 4u; quad++) {
+        let w4 = mat4x4<f32>(
+          weights[shuffled(place, quad)],
+          weights[shuffled(PLACES + place, quad)],
+          weights[shuffled(2u * PLACES + place, quad)],
+          weights[shuffled(3u * PLACES + place, quad)],
+        );
+        sums$t += inputs[shuffled(pair + 16u * $tu, quad)] * w4;
+      }
     }
-    let w = weight8(weightStart + c);
+    workgroupBarrier();
+    if (row < 16u * TOKENS) {
+      inputs[shuffled(row, 2u * chunk)] = low;
+      inputs[shuffled(row, 2u * chunk + 1u)] = high;
+    }
     weights[shuffled(row, 2u * chunk)] = w[0];
     weights[shuffled(row, 2u * chunk + 1u)] = w[1];
-    workgroupBarrier();
-    for (var quad = 0u; quad < STEP / 4u; quad++) {
-      let w4 = mat4x4<f32>(
-        weights[shuffled(place, quad)],
-        weights[shuffled(PLACES + place, quad)],
-        weights[shuffled(2u * PLACES + place, quad)],
-        weights[shuffled(3u * PLACES + place, quad)],
-      );
-      sums$t += inputs[shuffled(pair + 16u * $tu, quad)] * w4;
-    }
     workgroupBarrier();
   }
   if (pair + 16u * $tu <= last) { store(pairs[tile.y + pair + 16u * $tu], group.y * PLACES + place, sums$t); }
