@@ -33,6 +33,8 @@ test("the last stage has fewer layers for its head, and none more than it has ro
   const [first, last] = sizes([undefined, undefined]);
   expect(first + last).toBe(48);
   expect(first - last).toBeGreaterThan(0);
+  // On an H200 the head takes the time of one or two layers.
+  expect(first - last).toBeLessThanOrEqual(2);
   expect(sizes([undefined, undefined, undefined])).toHaveLength(3);
   const [small, large] = sizes([16e9, 80e9]);
   expect(small).toBeLessThan(first);
