@@ -1,6 +1,6 @@
 // The second half of the experts: down(hidden) of each pair (row, expert), and behind them of the shared expert for each row.
-// A workgroup takes SPAN rows of one expert. A team of LANES has a pair's hidden vector in registers and lets the expert's rows
-// pass, PLACES at a time, the next ones on their way meanwhile. Grid: [COLUMNS / SPAN, ⌈ROWS / SHARED_ROWS⌉ + ROWS · TOP_K].
+// A workgroup takes SPAN rows of one expert. A team of LANES has PLACES rows at a time in registers, for all
+// hidden vectors. Grid: [COLUMNS / SPAN, ⌈ROWS / SHARED_ROWS⌉ + ROWS · TOP_K].
 
 override COLUMNS: u32;  // of y
 
@@ -10,7 +10,6 @@ override COLUMNS: u32;  // of y
 @group(0) @binding(8) var<storage, read> sharedWeight: array<vec4<u32>>;  // [COLUMNS, INNER]
 @group(0) @binding(9) var<storage, read> sharedWeightScales: array<u32>;
 
-const PAIRS = ROWS * TOP_K;
 // They take longest, so they begin first.
 const SHARED_GROUPS = (ROWS + SHARED_ROWS - 1u) / SHARED_ROWS;
 const TEAMS_ACROSS = SUBGROUP / LANES;
@@ -40,23 +39,19 @@ fn $name(matrix: u32, begin: u32, end: u32, group: u32, thread: u32) {
   // Teams side by side take rows in turn, so that a subgroup reads on without gaps.
   let own = thread / SUBGROUP * PLACES * TEAMS_ACROSS + thread / LANES % TEAMS_ACROSS;
   let first = group * SPAN + own;
-  for (var n = begin; n < end; n++) {
-    var w$r_$i = array<vec4<u32>, 1>($weight[blockOf(matrix, first, $ru, $iu, lane)]);
-    var s$r_$i = $weightScales[scaleWord(blockOf(matrix, first, $ru, $iu, lane))];
-    let pair = $pair;
-    let x$i = inputBlock(pair, $iu * LANES + lane);
-    for (var turn = 0u; turn < TURNS; turn++) {
-      let place = first + turn * TEAMS * PLACES;
-      let next = first + min(turn + 1u, TURNS - 1u) * TEAMS * PLACES;
-      let nextW$r_$i = array<vec4<u32>, 1>($weight[blockOf(matrix, next, $ru, $iu, lane)]);
-      let nextS$r_$i = $weightScales[scaleWord(blockOf(matrix, next, $ru, $iu, lane))];
+  for (var turn = 0u; turn < TURNS; turn++) {
+    let place = first + turn * TEAMS * PLACES;
+    let at$r_$i = blockOf(matrix, place, $ru, $iu, lane);
+    let w$r_$i = array<vec4<u32>, 1>($weight[at$r_$i]);
+    let s$r_$i = blockScale($weightScales[scaleWord(at$r_$i)], at$r_$i);
+    let column = place + lane / SHARE * TEAMS_ACROSS;
+    for (var n = begin; n < end; n++) {
+      let pair = $pair;
+      let x$i = inputBlock(pair, $iu * LANES + lane);
       var sum$r = 0.0;
-      sum$r += scaledDot(w$r_$i, blockScale(s$r_$i, blockOf(matrix, place, $ru, $iu, lane)), x$i);
+      sum$r += scaledDot(w$r_$i, s$r_$i, x$i);
       let sum = teamSums($sums, lane);
-      let column = place + lane / SHARE * TEAMS_ACROSS;
       if (lane % SHARE == 0u && column < COLUMNS) { y[pair * COLUMNS + column] = sum; }
-      w$r_$i = nextW$r_$i;
-      s$r_$i = nextS$r_$i;
     }
   }
 }

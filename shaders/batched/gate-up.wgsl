@@ -1,6 +1,5 @@
 // The first half of the experts: silu(gate) · up of each pair (row, expert), as digits. A workgroup takes SPAN places of one
-// expert. A team of LANES has a pair's input in registers and lets the expert's rows pass, PLACES gates and ups at a time, the next ones
-// on their way meanwhile. Grid: [INNER / SPAN, ROWS · TOP_K].
+// expert. A team of LANES has PLACES gates and ups at a time in registers, for all pairs that chose it. Grid: [INNER / SPAN, ROWS · TOP_K].
 
 override INNER: u32;
 
@@ -20,22 +19,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let expert = ids[group.y];
   let lane = thread % LANES;
   let own = thread / LANES * PLACES;
-  for (var n = 0u; n < count; n++) {
-    var w$r_$i = array<vec4<u32>, 1>(weight[blockOf(expert, group.x * SPAN + own, $ru, $iu, lane)]);
-    var s$r_$i = weightScales[scaleWord(blockOf(expert, group.x * SPAN + own, $ru, $iu, lane))];
-    let x$i = inputBlock(found[n] / TOP_K, $iu * LANES + lane);
-    for (var turn = 0u; turn < TURNS; turn++) {
-      let place = turn * TEAMS * PLACES + own;
-      let next = group.x * SPAN + min(turn + 1u, TURNS - 1u) * TEAMS * PLACES + own;
-      let nextW$r_$i = array<vec4<u32>, 1>(weight[blockOf(expert, next, $ru, $iu, lane)]);
-      let nextS$r_$i = weightScales[scaleWord(blockOf(expert, next, $ru, $iu, lane))];
+  for (var turn = 0u; turn < TURNS; turn++) {
+    let place = turn * TEAMS * PLACES + own;
+    let at$r_$i = blockOf(expert, group.x * SPAN + place, $ru, $iu, lane);
+    let w$r_$i = array<vec4<u32>, 1>(weight[at$r_$i]);
+    let s$r_$i = blockScale(weightScales[scaleWord(at$r_$i)], at$r_$i);
+    for (var n = 0u; n < count; n++) {
+      let x$i = inputBlock(found[n] / TOP_K, $iu * LANES + lane);
       var sum$r = 0.0;
-      sum$r += scaledDot(w$r_$i, blockScale(s$r_$i, blockOf(expert, group.x * SPAN + place, $ru, $iu, lane)), x$i);
+      sum$r += scaledDot(w$r_$i, s$r_$i, x$i);
       let sum = teamSums($sums, lane);
       let up = subgroupShuffleXor(sum, LANES / 2u);
       if (lane < LANES / 2u && lane % SHARE == 0u) { hidden[n * SPAN + place + lane / SHARE] = silu(sum) * up; }
-      w$r_$i = nextW$r_$i;
-      s$r_$i = nextS$r_$i;
     }
   }
   workgroupBarrier();

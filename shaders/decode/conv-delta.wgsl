@@ -1,5 +1,5 @@
 // Causal convolution and gated delta rule for one token of each sequence. A subgroup takes FOURS · 4 columns of S of one
-// value head, and convolves the channels that it needs itself, so nobody waits for anybody:
+// value head. What it needs of the convolution it makes itself or with the others of its workgroup, as `conv` says:
 //   a = Sᵀk, b = Sᵀq (of the old S);  d = β (v − e^g a);  o = e^g b + (q·k) d;  S ← e^g S + k dᵀ
 
 override KEY_HEADS: u32;
@@ -29,7 +29,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let lane = thread % LANES;
   let first = (group.x * TEAMS + thread / LANES) * FOURS;  // of the columns, in fours
   let values = VALUE_DIM / 4u;
-  if (first >= values) { return; }
   let keyHead = head / (VALUE_HEADS / KEY_HEADS);
   let keys = KEY_DIM / 4u;
 
@@ -39,9 +38,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let old$f_$p = mat4x4<f32>(state[at$f + key$p], state[at$f + key$p + keys], state[at$f + key$p + 2u * keys], state[at$f + key$p + 3u * keys]);
   let keyChannels = KEY_HEADS * keys;
   let valueChannel = 2u * keyChannels + head * values + first;
-  let q$p = mask$p * convolved(row, keyHead * keys + key$p, slot, position);
-  let k$p = mask$p * convolved(row, keyChannels + keyHead * keys + key$p, slot, position);
-  let v$f = convolved(row, valueChannel + min($fu, values - 1u - first), slot, position);
+  let needed = Needed(row, slot, position, head, group.x * TEAMS * FOURS);
+  convolveAll(needed, thread);
+  let q$p = mask$p * convolvedAt(needed, key$p);
+  let k$p = mask$p * convolvedAt(needed, keys + key$p);
+  let v$f = convolvedAt(needed, 2u * keys + thread / LANES * FOURS + $fu);
   var products = vec3<f32>();  // k·k, q·q, q·k
   products += vec3<f32>(dot(k$p, k$p), dot(q$p, q$p), dot(q$p, k$p));
   products = subgroupAdd(products);
@@ -72,6 +73,17 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       keep(row, keyChannels + keyHead * keys + i, slot, position);
     }
   }
+}
+
+// What a workgroup needs of the convolution: q and k of its head, then values from `first` on, all in fours of channels.
+struct Needed { row: u32, slot: u32, position: u32, head: u32, first: u32 }
+
+fn channelOf(n: Needed, index: u32) -> u32 {
+  let keys = KEY_DIM / 4u;
+  let values = VALUE_DIM / 4u;
+  let value = 2u * KEY_HEADS * keys + n.head * values + min(n.first + index - 2u * keys, values - 1u);
+  let key = (index / keys * KEY_HEADS + n.head / (VALUE_HEADS / KEY_HEADS)) * keys + index % keys;
+  return select(value, key, index < 2u * keys);
 }
 
 fn stateAt(slot: u32, head: u32, four: u32) -> u32 {

@@ -1,3 +1,4 @@
+import merged from "../../../shaders/batched/input-merged.wgsl?raw";
 import keepDigits from "../../../shaders/batched/keep-digits.wgsl?raw";
 import keepFloats from "../../../shaders/batched/keep-floats.wgsl?raw";
 import keepHalves from "../../../shaders/batched/keep-halves.wgsl?raw";
@@ -6,6 +7,7 @@ import x8Mixed from "../../../shaders/batched/x8-mixed.wgsl?raw";
 import rmsNorm from "../../../shaders/decode/input-rms-norm.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
+import { splits } from "../attention/splits.ts";
 import { batchFragment } from "../lib/batch.ts";
 import { mixed } from "./experts.ts";
 
@@ -25,6 +27,15 @@ export const mixAndQuantize = defineKernel({
   uses: [batchFragment, mixed, { name: "input-mixed-rms-norm", source: `${x8Mixed}\n${rmsNorm}` }],
   buffers: ["parts", "weights", "residual", "y", "factor", "batch"],
   constants: ["COLUMNS", "EPS"],
+});
+
+/** The same of what ranges of attention come to. */
+export const mergeAndQuantize = defineKernel({
+  name: "batched-merge-quantize",
+  source,
+  uses: [batchFragment, splits, { name: "input-merged", source: merged }],
+  buffers: ["sums", "stats", "qkv", "batch"],
+  constants: ["COLUMNS", "HEAD_DIM", "SPLITS"],
 });
 
 /** Whether rows are kept as digits. */

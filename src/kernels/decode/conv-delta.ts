@@ -1,4 +1,6 @@
+import alone from "../../../shaders/decode/conv-alone.wgsl?raw";
 import source from "../../../shaders/decode/conv-delta.wgsl?raw";
+import together from "../../../shaders/decode/conv-together.wgsl?raw";
 import { defineKernel } from "../../gpu/kernel.ts";
 import type { Fragment } from "../../gpu/shader.ts";
 import { deltaGates } from "../delta/delta-gates.ts";
@@ -6,7 +8,7 @@ import { batchFragment } from "../lib/batch.ts";
 import { expand } from "./expand.ts";
 
 /**
- * Convolution of four taps and delta rule, one token a sequence. Needs `sizes` LANES, TEAMS, FOURS, and `deltaColumns`.
+ * Convolution of four taps and delta rule, one token a sequence. Needs `sizes` LANES, TEAMS, FOURS, `deltaColumns` and one of `convolving`.
  * Grid: [value dims / (4 · FOURS · TEAMS), heads, rows].
  */
 export const convDelta = defineKernel({
@@ -22,3 +24,9 @@ export const deltaColumns = (fours: number, parts: number): Fragment => ({
   name: `delta-columns-${fours}-${parts}`,
   source: expand(source, { f: fours, p: parts }),
 });
+
+/** Who convolves what. */
+export const convolving = {
+  alone: { name: "conv-alone", source: alone },
+  together: { name: "conv-together", source: together },
+} as const satisfies Record<string, Fragment>;

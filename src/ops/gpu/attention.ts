@@ -64,19 +64,21 @@ export function attention(
   shape: AttentionShape,
   cache: GpuKVCache,
   batch: Batch,
+  merge: typeof mergeAttention = mergeAttention,
 ): GpuTensor {
   checkShape(shape);
   const lanes = soloSubgroup(gpu.recorder.profile);
   if (lanes && lanes >= 4 && shape.headDim % (8 * lanes) === 0) {
-    return soloAttention(gpu, lanes, queries, qkv, shape, cache, batch);
+    return soloAttention(gpu, lanes, queries, qkv, shape, cache, batch, merge);
   }
   const { profile } = gpu.recorder;
   const isShort = batch.kind === "decode" || queries.rows <= MAX_SINGLE_ROWS;
   const bands = isShort ? 1 : 4;
   if (cache.format === "f16" && !profile.serialWorkgroups && canMultiplyHeads(shape.headDim, bands, profile)) {
-    return matrixAttention(gpu, bands, queries, qkv, shape, cache, batch);
+    return matrixAttention(gpu, bands, queries, qkv, shape, cache, batch, merge);
   }
-  return (isShort ? decodeAttention : prefillAttention)(gpu, queries, qkv, shape, cache, batch);
+  if (!isShort) return prefillAttention(gpu, queries, qkv, shape, cache, batch);
+  return decodeAttention(gpu, queries, qkv, shape, cache, merge);
 }
 
 /** Up to so many rows are not worth a tile, but rather ranges of the context side by side. */
@@ -125,6 +127,7 @@ function matrixAttention(
   { queryHeads, keyValueHeads, headDim }: AttentionShape,
   { keys, values }: GpuKVCache,
   { maxSequences }: Batch,
+  merge: typeof mergeAttention,
 ): GpuTensor {
   const { recorder } = gpu;
   const { rows } = queries;
@@ -148,7 +151,7 @@ function matrixAttention(
     grid: [splits, queryHeads / heads, tiles],
   } as const;
   const size = { queryHeads, headDim, splits, tokens };
-  return inRanges(gpu, matrixAttentionKernels, call, { queries, qkv, keys, values }, size);
+  return inRanges(gpu, matrixAttentionKernels, call, { queries, qkv, keys, values }, size, merge);
 }
 
 /** Attention over all keys at once, or over ranges of them that are joined. */
@@ -160,7 +163,8 @@ function inRanges<C extends string>(
   },
   call: Omit<KernelCall<string, C>, "buffers">,
   { queries, qkv, ...cache }: { queries: GpuTensor; qkv: GpuTensor } & Pick<GpuKVCache, "keys" | "values">,
-  size: { queryHeads: number; headDim: number; splits: number; tokens: number },
+  size: Omit<AttentionRanges, "sums" | "stats" | "qkv">,
+  merge: typeof mergeAttention = mergeAttention,
 ): GpuTensor {
   const { recorder, batchBuffer: batch } = gpu;
   const { queryHeads, headDim, splits } = size;
@@ -172,7 +176,7 @@ function inRanges<C extends string>(
   const sums = recorder.tensor("attention sums", queries.rows * queryHeads * splits, headDim);
   const stats = recorder.tensor("attention stats", queries.rows * queryHeads * splits, 2);
   kernels.ranges(recorder, { ...call, buffers: { queries, sums, stats, batch, ...cache } });
-  return mergeAttention(gpu, { sums, stats, qkv }, size);
+  return merge(gpu, { sums, stats, qkv, ...size });
 }
 
 /** Rows in subgroups that are workgroups: a token at a time over ranges of the context, or tiles over all of it. */
@@ -184,6 +188,7 @@ function soloAttention(
   { queryHeads, keyValueHeads, headDim }: AttentionShape,
   { format, keys, values }: GpuKVCache,
   { kind, maxSequences }: Batch,
+  merge: typeof mergeAttention,
 ): GpuTensor {
   const { recorder, batchBuffer } = gpu;
   const { MAX_BLOCKS, BLOCK } = recorder.globals;
@@ -209,7 +214,7 @@ function soloAttention(
     },
     grid: [splits, queryHeads / heads, tiles],
   });
-  return mergeAttention(gpu, { sums, stats, qkv }, { queryHeads, headDim, splits });
+  return merge(gpu, { sums, stats, qkv, queryHeads, headDim, splits, tokens: 1 });
 }
 
 /** Every row by itself, its context cut into ranges that run side by side. */
@@ -219,6 +224,7 @@ function decodeAttention(
   qkv: GpuTensor,
   { queryHeads, keyValueHeads, headDim }: AttentionShape,
   { format, keys, values }: GpuKVCache,
+  merge: typeof mergeAttention,
 ): GpuTensor {
   const { recorder, batchBuffer } = gpu;
   const { rows } = queries;
@@ -235,15 +241,24 @@ function decodeAttention(
     constants: { HEADS: heads, GROUP: group, KEY_VALUE_HEADS: keyValueHeads, HEAD_DIM: headDim, SPLITS: splits },
     grid: [splits, queryHeads / heads, rows],
   });
-  return mergeAttention(gpu, { sums, stats, qkv }, { queryHeads, headDim, splits });
+  return merge(gpu, { sums, stats, qkv, queryHeads, headDim, splits, tokens: 1 });
 }
 
-function mergeAttention(
+/** What attention leaves where several workgroups share a context: sums and stats of each range. */
+export interface AttentionRanges extends Record<"sums" | "stats" | "qkv", GpuTensor> {
+  readonly queryHeads: number;
+  readonly headDim: number;
+  readonly splits: number;
+  /** Rows that share ranges. */
+  readonly tokens: number;
+}
+
+/** Joins ranges, times σ(gate): [rows, query heads · headDim]. */
+export function mergeAttention(
   { recorder, batchBuffer }: GpuContext,
-  { sums, stats, qkv }: Record<"sums" | "stats" | "qkv", GpuTensor>,
-  { queryHeads, headDim, splits, tokens = 1 }: { queryHeads: number; headDim: number; splits: number; tokens?: number },
+  { sums, stats, qkv, queryHeads, headDim, splits, tokens }: AttentionRanges,
+  y = recorder.tensor("attention", qkv.rows, queryHeads * headDim),
 ): GpuTensor {
-  const y = recorder.tensor("attention", qkv.rows, queryHeads * headDim);
   const call = {
     buffers: { sums, stats, qkv, y, batch: batchBuffer },
     constants: { QUERY_HEADS: queryHeads, HEAD_DIM: headDim, SPLITS: splits, TILE_TOKENS: tokens },

@@ -121,7 +121,7 @@ interface ExpertShape {
   readonly turns: number;
 }
 
-const GATE_UP: ExpertShape = { subgroups: 4, lanes: 32, places: 2, turns: 4 };
+const GATE_UP: ExpertShape = { subgroups: 4, lanes: 32, places: 4, turns: 4 };
 const DOWN: ExpertShape = { subgroups: 4, lanes: 16, places: 4, turns: 4 };
 
 /** Rows of the shared expert's input that a workgroup takes. */

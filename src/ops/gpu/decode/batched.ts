@@ -3,6 +3,7 @@ import type { GpuTensor, GpuWeight, Scratch } from "../../../gpu/resources.ts";
 import { isPacked } from "../../../kernels/decode/digits.ts";
 import { MAX_PARTS } from "../../../kernels/decode/product.ts";
 import type { GpuContext } from "../gpu-ops.ts";
+import { mergedRanges } from "./batched-attention.ts";
 import { canMixExperts, routedExperts } from "./batched-experts.ts";
 import { type Deferred, type Staged, stageInput, type Wanted } from "./batched-input.ts";
 import { canSlice, product, sliced } from "./batched-products.ts";
@@ -53,6 +54,7 @@ export function batchedKernels(): DecodeKernels {
       const input = { kind: "rmsNorm", x: parts.x, norm: parts.norm } as const;
       return defer(routedExperts(gpu, parts, stage(gpu, input, { isWide: false, keeps: "nothing" })));
     },
+    mergeAttention: (gpu, ranges) => defer(mergedRanges(gpu, ranges)),
     settle,
   };
 }

@@ -10,6 +10,7 @@ import type {
   Routing,
   Tensor,
 } from "../../ops.ts";
+import { attention } from "../attention.ts";
 import type { GpuContext, GpuRouting } from "../gpu-ops.ts";
 import { GpuOps } from "../gpu-ops.ts";
 import type { GpuKVCache, GpuRecurrentState } from "../state.ts";
@@ -93,7 +94,8 @@ export class DecodeOps implements Ops {
   }
 
   attention(queries: Value, qkv: Value, shape: AttentionShape, cache: GpuKVCache, batch: Batch): Value {
-    return this.#plain.attention(this.tensor(queries), this.tensor(qkv), shape, cache, batch);
+    const { mergeAttention } = this.#kernels;
+    return attention(this.#gpu, this.tensor(queries), this.tensor(qkv), shape, cache, batch, mergeAttention);
   }
 
   route(logits: Value, topK: number, batch: Batch): Routing {
@@ -167,7 +169,7 @@ export class DecodeOps implements Ops {
         if (this.#kernels.canProduct(input, [], profile)) return input;
       }
     }
-    return { kind: "plain", x: this.tensor(x) };
+    return { kind: "plain", x: tensorOf(x) };
   }
 
   /** A sparse layer in three dispatches, where its formulas are as in the model and nothing of them is recorded yet. */

@@ -1,13 +1,14 @@
 import { invariant } from "../../../errors.ts";
 import type { DeviceProfile } from "../../../gpu/profile.ts";
 import type { GpuTensor, GpuWeight } from "../../../gpu/resources.ts";
-import { convDelta, deltaColumns } from "../../../kernels/decode/conv-delta.ts";
+import { convDelta, convolving, deltaColumns } from "../../../kernels/decode/conv-delta.ts";
 import { digits, isNibbles, isPacked } from "../../../kernels/decode/digits.ts";
 import { decodeDown, decodeGateUp, decodeGateUpPaged, downRows } from "../../../kernels/decode/experts.ts";
 import { inputs } from "../../../kernels/decode/inputs.ts";
 import { MAX_PARTS, product as productKernel, productParts } from "../../../kernels/decode/product.ts";
 import { sizes } from "../../../kernels/decode/sizes.ts";
 import type { DeltaWeights, Norm } from "../../ops.ts";
+import type { AttentionRanges } from "../attention.ts";
 import type { GpuContext } from "../gpu-ops.ts";
 import { closeStop, type GpuExperts, openStop } from "../moe.ts";
 import { CONV_RING, type GpuRecurrentState } from "../state.ts";
@@ -41,6 +42,8 @@ export interface DecodeKernels {
   canMixExperts(layer: Pick<ExpertParts, "x" | "experts" | "sharedDown" | "residual">, profile: DeviceProfile): boolean;
   /** Routing, experts, shared expert, mix and residual: [rows, H]. */
   routedExperts(gpu: GpuContext, parts: ExpertParts): GpuTensor;
+  /** Joins ranges of attention, or leaves that to what asks for them. */
+  mergeAttention?(gpu: GpuContext, ranges: AttentionRanges): GpuTensor;
   /** Records what is left to do for a tensor, where a product of its norm could have done it on the way. */
   settle?(gpu: GpuContext, tensor: GpuTensor): void;
 }
@@ -125,7 +128,14 @@ const SMALL = { teams: 16, rowsPerTeam: 1 };
 const LARGE_ROWS = 4096;
 const GATE_UP = { teams: 16, pairs: 1 };
 const DOWN = { teams: 16, rowsPerTeam: 1 };
-const DELTA_TEAMS = 2;
+/**
+ * Columns of S for each subgroup of the delta rule, in fours. With one sequence each had better wait for nobody; with more,
+ * what a workgroup convolves once is worth the wait.
+ */
+const DELTA = {
+  one: { teams: 2, fours: 1, convolves: "alone" },
+  more: { teams: 8, fours: 2, convolves: "together" },
+} as const;
 
 function canProduct(input: Input, weights: readonly GpuWeight[], profile: DeviceProfile): boolean {
   const packed = new Set(weights.map((w) => w.format).filter(isPacked));
@@ -175,12 +185,12 @@ export function convGatedDelta(
   const { keyHeads, valueHeads, keyDim, valueDim } = delta.shape;
   const lanes = recorder.profile.subgroupMaxSize;
   const y = recorder.tensor("gated-delta", x.rows, valueHeads * valueDim);
-  // What a subgroup convolves serves more columns where there are enough subgroups without.
-  const fours = x.rows === 1 ? 1 : 2;
+  const { teams, fours, convolves } = fitted(x.rows === 1 ? DELTA.one : DELTA.more, recorder.profile);
   convDelta(recorder, {
     uses: [
-      sizes({ lanes, teams: DELTA_TEAMS, workgroup: DELTA_TEAMS * lanes, fours }),
+      sizes({ lanes, teams, workgroup: teams * lanes, fours }),
       deltaColumns(fours, Math.ceil(keyDim / 4 / lanes)),
+      convolving[convolves],
     ],
     buffers: {
       x,
@@ -200,7 +210,7 @@ export function convGatedDelta(
       VALUE_DIM: valueDim,
       RING: CONV_RING,
     },
-    grid: [Math.ceil(valueDim / (4 * fours * DELTA_TEAMS)), valueHeads, x.rows],
+    grid: [Math.ceil(valueDim / (4 * fours * teams)), valueHeads, x.rows],
   });
   return y;
 }

@@ -38,4 +38,28 @@ describe.runIf(await hasMatrices())("products of few rows by matrices", () => {
     }
     harness.dispose();
   });
+
+  test("adds what is given", async () => {
+    const rows = 9;
+    const harness = await KernelHarness.create(MATRICES);
+    writeRows(harness, [rows]);
+    const data = normals(rows * COLUMNS, 1);
+    const plus = normals(rows * 36, 2);
+    const { encoded, values } = makeWeight("q4", 36, COLUMNS, 3);
+    const [y] = batchedKernels().product(
+      harness.context,
+      { kind: "plain", x: harness.input("x", rows, COLUMNS, data) },
+      [harness.weight("w", encoded)],
+      harness.input("plus", rows, 36, plus),
+    );
+    harness.output(y);
+    await harness.run();
+    const expected = reference(hostTensor(rows, COLUMNS, data), hostTensor(36, COLUMNS, values));
+    expectClose(
+      (await harness.read(y)).subarray(0, rows * 36),
+      expected.data.map((v, i) => v + plus[i]),
+      6e-4,
+    );
+    harness.dispose();
+  });
 });
