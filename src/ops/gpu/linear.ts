@@ -84,6 +84,9 @@ function matrices(gpu: GpuContext, { x, weight, plus, y }: Product): void {
 /** Large tiles load least; a large GPU wants more workgroups than it has processors. */
 const ENOUGH_TILES = 200;
 
+/** So few leave a large GPU's processors idle, unless each is shared out. */
+const FEW_TILES = 264;
+
 function chooseTiling(rows: number, outputs: number, matrix: MatrixShape) {
   const tile = tileOf(matrixLinear.large.tiling, matrix);
   const isEnough = Math.ceil(rows / tile.rows) * Math.ceil(outputs / tile.columns) >= ENOUGH_TILES;
@@ -95,8 +98,9 @@ function chooseMatmul(profile: DeviceProfile, rows: number, outputs: number) {
   const { serialWorkgroups, subgroups, subgroupMinSize, maxWorkgroupBytes } = profile;
   if (!serialWorkgroups) {
     const { small, sliced, large } = matmulTiles;
-    const isEnough = Math.ceil(rows / large.side) * Math.ceil(outputs / large.side) >= ENOUGH_TILES;
-    const { kernel, side } = isEnough ? large : maxWorkgroupBytes >= 32 * 1024 ? sliced : small;
+    const tiles = (side: number) => Math.ceil(rows / side) * Math.ceil(outputs / side);
+    const isFew = tiles(sliced.side) < FEW_TILES && maxWorkgroupBytes >= 32 * 1024;
+    const { kernel, side } = tiles(large.side) >= ENOUGH_TILES ? large : isFew ? sliced : small;
     return { kernel, rows: side, outputs: side };
   }
   if (subgroups && subgroupMinSize >= 8) return { kernel: matmulSubgroups8Kernel, rows: 16, outputs: 256 };
