@@ -5,7 +5,7 @@ import { batchFragment } from "../lib/batch.ts";
 import { expand } from "../lib/unroll.ts";
 import { deltaGates } from "./delta-gates.ts";
 
-/** Threads that compute in a workgroup; as many bring what comes next. */
+/** Threads of a workgroup. */
 export const STREAM_THREADS = 64;
 
 /** Tokens that take one turn together. */
@@ -36,5 +36,5 @@ export const streamRows = (lanes: number, keyDim: number): Fragment => {
 /** Workgroup memory: q, k, v and gates of the tokens that are brought together, and what they are to others of their block. */
 export function streamBytes(lanes: number, keyDim: number): number {
   const tokens = STREAM_THREADS / lanes;
-  return 4 * tokens * (2 * (2 * keyDim + tokens + 3 * BLOCK) + 2);
+  return 4 * tokens * (2 * keyDim + tokens + 2 + 3 * BLOCK);
 }
