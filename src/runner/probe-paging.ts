@@ -57,7 +57,7 @@ const SIZE = 30;
  * Rows whose experts a cache finds as often as those of text: with Sprout's 4 of 24 experts 35, 45, 56, 74 and 92 % with slots
  * for 17, 25, 33, 50 and 75 % (text: 36, 46, 55, 73, 91 %); with 8 of 256 40, 53 and 87 % with 12, 25 and 50 %.
  */
-function textLikeRows(columns: number): () => Float32Array<ArrayBuffer> {
+export function textLikeRows(columns: number): () => Float32Array<ArrayBuffer> {
   const numbers = () => Float32Array.from({ length: columns }, () => Math.sqrt(12) * (Math.random() - 0.5));
   const common = numbers();
   let own = numbers();

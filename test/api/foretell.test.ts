@@ -69,6 +69,11 @@ it("promises as much with all experts here as with none elsewhere", () => {
   }
 });
 
+it("takes no more off than a layer, however slow this device is at experts", () => {
+  const device = { ...LAPTOP.device, elementsPerMs: 1 };
+  expect(ms({ device }, "experts")).toBeGreaterThan(48 * 0.5);
+});
+
 it.each<[string, Partial<Facts>]>([
   ["requests", {}],
   // A server that writes to many, of whose layers a page still gets its part.
