@@ -8,8 +8,8 @@ import { empty, oneRow, PROBE_TOKENS, someLayers } from "./probe-speed.ts";
 import { synthesizeWeight } from "./synthesize.ts";
 
 /** Less where reading is slow, but for so many tokens. */
-const ENOUGH_MS = 1500;
-const FEWEST = 4;
+const ENOUGH_MS = 2000;
+const FEWEST = 12;
 
 /**
  * Milliseconds of one token in some layers, `options.expertSlots` of whose experts are on the device, with its result's way
