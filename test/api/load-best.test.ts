@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { chooseWay, reasonFor, type Speeds, type Way } from "../../src/api/choose-way.ts";
 import { takeBest } from "../../src/api/load-best.ts";
+import { trySpeed } from "../../src/api/try-speed.ts";
+import type { EngineEvent } from "../../src/engine/engine.ts";
 import { CompanionError, OutOfMemoryError } from "../../src/errors.ts";
 
 describe("a choice", () => {
@@ -84,5 +86,38 @@ describe("loading the best", () => {
     expect(found).toMatchObject({ way: "requests", tried: { none: 0, requests: 20 }, open: 1 });
     await expect(models({ none: full, requests: busy }).take({ none: 100, requests: 50 })).rejects.toThrow("No room.");
     await expect(models({ none: new Error("a fault") }).take({ none: 100, requests: 50 })).rejects.toThrow("a fault");
+  });
+});
+
+describe("a trial", () => {
+  /** Writes as many tokens as it has room for, the first ones slowly. */
+  const writer = (room: number, tokenMs: number) => {
+    const done = { tokens: 0, cleared: 0 };
+    async function* generate({ sampling }: { sampling: { maxTokens: number } }): AsyncGenerator<EngineEvent> {
+      for (; done.tokens < Math.min(room, sampling.maxTokens); done.tokens++) {
+        await new Promise((resolve) => setTimeout(resolve, done.tokens < 8 ? 5 * tokenMs : tokenMs));
+        yield { kind: "token", sampled: { token: 1, isLast: false, isFinite: true, slot: 0, position: 0 } };
+      }
+    }
+    return { generate, clearCache: () => void done.cleared++, done };
+  };
+
+  it("counts what comes after the first tokens, and leaves nothing behind", async () => {
+    const engine = writer(1000, 4);
+    const startMs = performance.now();
+    const speed = await trySpeed(engine);
+    // Twice as much as with the first ones.
+    expect(speed).toBeGreaterThan((1.3 * 32_000) / (performance.now() - startMs));
+    expect(engine.done).toEqual({ tokens: 32, cleared: 1 });
+  });
+
+  it("is content with few tokens where there is no room for more", async () => {
+    for (const room of [1, 2, 3, 9]) expect(await trySpeed(writer(room, 1))).toBeGreaterThan(0);
+  });
+
+  it("waits no longer than for a few where they come slowly", async () => {
+    const engine = writer(1000, 120);
+    await trySpeed(engine);
+    expect(engine.done.tokens).toBeLessThan(8);
   });
 });
