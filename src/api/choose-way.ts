@@ -9,17 +9,22 @@ export type Speeds = Readonly<Partial<Record<Way, number>>>;
 /** From what leaves most of the work here to what leaves least. */
 const WAYS = ["none", "experts", "layers", "requests"] as const;
 
-/** Where it makes next to no difference, what leaves more of the work here. */
-const NEARLY = 0.97;
+/** Trials that differ by less say nothing: on a machine that does something else, too, the next ones differ as much. */
+const CLOSE = 0.9;
 
 /**
  * The way to take if it has been tried, else to be tried next. A way that was tried counts as what it gave, the others as
- * what they promise and `doubt` times that, since promises may be too low as well as too high.
+ * what they promise and `doubt` times that, since promises may be too low as well as too high. Between trials that are close
+ * the promises decide.
  */
 export function chooseWay(predicted: Speeds, tried: Speeds, doubt = 1): Way {
-  const worth = (way: Way) => tried[way] ?? doubt * (predicted[way] ?? 0);
-  const best = Math.max(...WAYS.map(worth));
-  return WAYS.find((way) => predicted[way] !== undefined && worth(way) >= NEARLY * best)!;
+  const promise = (way: Way) => predicted[way] ?? 0;
+  const worth = (way: Way) => tried[way] ?? doubt * promise(way);
+  const possible = WAYS.filter((way) => predicted[way] !== undefined).sort((a, b) => worth(b) - worth(a));
+  const [best] = possible;
+  if (tried[best] === undefined) return best;
+  const close = possible.filter((way) => tried[way] !== undefined && tried[way] >= CLOSE * worth(best));
+  return close.sort((a, b) => promise(b) - promise(a))[0];
 }
 
 const NAMES: Record<Way, string> = {

@@ -5,9 +5,9 @@ import { median } from "../engine/typical-ms.ts";
 /** Tokens before it counts: they compile, and fill slots of experts. */
 const WARM = 8;
 const STRETCH = 8;
-const STRETCHES = 3;
+const STRETCHES = 16;
 /** Less where they come slowly, but so many. */
-const ENOUGH_MS = 2000;
+const ENOUGH_MS = 1500;
 const FEWEST = 4;
 
 /** Tokens a second of a short reply: the median of some stretches. It is drawn, since the likeliest tokens soon repeat themselves and their experts. */

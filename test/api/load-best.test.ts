@@ -8,7 +8,13 @@ import { CompanionError, OutOfMemoryError } from "../../src/errors.ts";
 describe("a choice", () => {
   it("is what promises most, and of what is alike what leaves more here", () => {
     expect(chooseWay({ requests: 100, layers: 90, experts: 50, none: 10 }, {})).toBe("requests");
-    expect(chooseWay({ requests: 100, layers: 98, experts: 50, none: 10 }, {})).toBe("layers");
+    expect(chooseWay({ requests: 100, layers: 100, experts: 50, none: 10 }, {})).toBe("layers");
+  });
+
+  it("is what promised more where trials differ too little to tell", () => {
+    expect(chooseWay({ requests: 88, none: 41 }, { requests: 53, none: 55 })).toBe("requests");
+    expect(chooseWay({ requests: 88, none: 41 }, { requests: 43, none: 55 })).toBe("none");
+    expect(chooseWay({ requests: 50, none: 41, layers: 60 }, { requests: 53, none: 55 })).toBe("layers");
   });
 
   it("counts what was tried as it was, and what was not as a little more than promised", () => {
@@ -91,11 +97,11 @@ describe("loading the best", () => {
 
 describe("a trial", () => {
   /** Writes as many tokens as it has room for, the first ones slowly. */
-  const writer = (room: number, tokenMs: number) => {
+  const writer = (room: number, tokenMs: number, firstMs = tokenMs) => {
     const done = { tokens: 0, cleared: 0 };
     async function* generate({ sampling }: { sampling: { maxTokens: number } }): AsyncGenerator<EngineEvent> {
       for (; done.tokens < Math.min(room, sampling.maxTokens); done.tokens++) {
-        await new Promise((resolve) => setTimeout(resolve, done.tokens < 8 ? 5 * tokenMs : tokenMs));
+        await new Promise((resolve) => setTimeout(resolve, done.tokens < 8 ? firstMs : tokenMs));
         yield { kind: "token", sampled: { token: 1, isLast: false, isFinite: true, slot: 0, position: 0 } };
       }
     }
@@ -103,12 +109,13 @@ describe("a trial", () => {
   };
 
   it("counts what comes after the first tokens, and leaves nothing behind", async () => {
-    const engine = writer(1000, 4);
+    const engine = writer(1000, 4, 80);
     const startMs = performance.now();
     const speed = await trySpeed(engine);
     // Twice as much as with the first ones.
-    expect(speed).toBeGreaterThan((1.3 * 32_000) / (performance.now() - startMs));
-    expect(engine.done).toEqual({ tokens: 32, cleared: 1 });
+    expect(speed).toBeGreaterThan((1.3 * 1000 * engine.done.tokens) / (performance.now() - startMs));
+    expect(engine.done.tokens).toBeGreaterThan(32);
+    expect(engine.done.cleared).toBe(1);
   });
 
   it("is content with few tokens where there is no room for more", async () => {
@@ -118,6 +125,6 @@ describe("a trial", () => {
   it("waits no longer than for a few where they come slowly", async () => {
     const engine = writer(1000, 120);
     await trySpeed(engine);
-    expect(engine.done.tokens).toBeLessThan(8);
+    expect(engine.done.tokens).toBeLessThan(20);
   });
 });

@@ -279,7 +279,7 @@ it("takes the best of the ways that it has tried, says so, and leaves nothing of
     expect(Object.keys(predicted)).toEqual(ways);
     for (const speed of Object.values(predicted)) expect(speed).toBeGreaterThan(0);
     expect(ways).toContain(mode);
-    expect(tried[mode]).toBeGreaterThan(0.9 * Math.max(...Object.values(tried)));
+    expect(tried[mode]).toBeGreaterThanOrEqual(0.9 * Math.max(...Object.values(tried)));
     expect(reason).toMatch(/Tokens a second .* Tried: /);
     expect(hostTokensPerSecond).toBeGreaterThan(0);
     expect(phases.filter((phase) => phase === "ready")).toHaveLength(1);
