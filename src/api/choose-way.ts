@@ -6,6 +6,9 @@ export type Way = CompanionMode | "none";
 /** Tokens a second. */
 export type Speeds = Readonly<Partial<Record<Way, number>>>;
 
+/** How many times more than it promises a way may give. */
+export type Doubts = Readonly<Partial<Record<Way, number>>>;
+
 /** From what leaves most of the work here to what leaves least. */
 const WAYS = ["none", "experts", "layers", "requests"] as const;
 
@@ -14,12 +17,12 @@ const CLOSE = 0.9;
 
 /**
  * The way to take if it has been tried, else to be tried next. A way that was tried counts as what it gave, the others as
- * what they promise and `doubt` times that, since promises may be too low as well as too high. Between trials that are close
- * the promises decide.
+ * what they promise and so many times that as `doubts` says, since promises may be too low as well as too high. Between trials
+ * that are close the promises decide.
  */
-export function chooseWay(predicted: Speeds, tried: Speeds, doubt = 1): Way {
+export function chooseWay(predicted: Speeds, tried: Speeds, doubts: Doubts = {}): Way {
   const promise = (way: Way) => predicted[way] ?? 0;
-  const worth = (way: Way) => tried[way] ?? doubt * promise(way);
+  const worth = (way: Way) => tried[way] ?? (doubts[way] ?? 1) * promise(way);
   const possible = WAYS.filter((way) => predicted[way] !== undefined).sort((a, b) => worth(b) - worth(a));
   const [best] = possible;
   if (tried[best] === undefined) return best;

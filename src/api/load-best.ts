@@ -4,7 +4,7 @@ import { CompanionError, OutOfMemoryError } from "../errors.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import type { WeightSource } from "../weights/format.ts";
-import { chooseWay, reasonFor, type Speeds, type Way } from "./choose-way.ts";
+import { chooseWay, type Doubts, reasonFor, type Speeds, type Way } from "./choose-way.ts";
 import { companionOptions } from "./companion-options.ts";
 import { type Lean, leanOn, measuredInfo, openLink } from "./lean.ts";
 import type { LoadedModel } from "./load-model.ts";
@@ -40,7 +40,7 @@ export async function loadBest(
     return { speed, measured: measuredInfo(link, speed), foretold };
   })().finally(() => link.close());
 
-  const { predicted, choice, doubt } = foretold;
+  const { predicted, choice, doubts } = foretold;
   // Nothing has room. What loading says of that is said best there.
   if (Object.keys(predicted).length === 0) return start(undefined);
   const load = async (way: Way) => {
@@ -48,7 +48,7 @@ export async function loadBest(
     return start({ ...(await leanOn(platform, companion, fingerprint, way, speed)), choice });
   };
   const trial = ({ engine }: LoadedModel) => trySpeed(engine, signal);
-  const { way, model, tried } = await takeBest(predicted, doubt, load, trial);
+  const { way, model, tried } = await takeBest(predicted, doubts, load, trial);
   const reason = reasonFor(predicted, tried);
   const { layers } = model.info.companion ?? {};
   const info = { url: companion.url, mode: way, reason, ...measured, layers, predicted, tried };
@@ -58,14 +58,14 @@ export async function loadBest(
 /** Loads and tries ways until one that was tried is the best of what is known. Of a way that cannot be had nothing is expected. */
 export async function takeBest<M extends { readonly engine: { dispose(): void } }>(
   predicted: Speeds,
-  doubt: number,
+  doubts: Doubts,
   load: (way: Way) => Promise<M>,
   trial: (model: M) => Promise<number>,
 ): Promise<{ readonly way: Way; readonly model: M; readonly tried: Speeds }> {
   const tried: { -readonly [way in keyof Speeds]: number } = {};
   let loaded: { readonly way: Way; readonly model: M } | undefined;
   for (;;) {
-    const way = chooseWay(predicted, tried, doubt);
+    const way = chooseWay(predicted, tried, doubts);
     try {
       if (loaded?.way !== way) {
         // There may be room for one only.

@@ -13,6 +13,7 @@ import { fetchKernels } from "../runner/record-step.ts";
 import { layerChoices, unlessTooMuch } from "../stages/page-layers.ts";
 import type { WeightSource } from "../weights/format.ts";
 import { planWeight, weightBytes } from "../weights/load.ts";
+import type { Doubts } from "./choose-way.ts";
 import { type Facts, type Foretold, foretell } from "./foretell.ts";
 import { openDevice } from "./open-device.ts";
 import type { Platform } from "./platform.ts";
@@ -21,8 +22,7 @@ import type { LoadOptions } from "./types.ts";
 
 /** What each way promises, and how sure that is. */
 export interface Prediction extends Foretold {
-  /** A promise may be so many times too low. 1 where it would take too long to see. */
-  readonly doubt: number;
+  readonly doubts: Doubts;
 }
 
 /** What a companion and the way there take, as it was measured. */
@@ -35,8 +35,11 @@ export interface Reached {
 
 const DOUBT = 1.3;
 
-/** Loading for a trial alone may take so long. */
+/** Loading for a trial alone may take so long; where it takes longer, a promise is believed. */
 const TRIAL_MS = 5000;
+
+/** A server has measured itself once, and may have been busy; to ask it again takes no loading. */
+const HOST_DOUBT = 2;
 
 /** What a page can expect of a model, a device, a store and a companion, which are measured for it. */
 export async function predict(
@@ -52,7 +55,7 @@ export async function predict(
     if (isPrivate) throw error;
     return undefined;
   });
-  if (!opened) return { predicted: { requests: welcome.tokensPerSecond }, choice: undefined, doubt: 1 };
+  if (!opened) return { predicted: { requests: welcome.tokensPerSecond }, choice: undefined, doubts: {} };
   const { device, kvFormat } = opened;
   try {
     const { profile } = device;
@@ -84,12 +87,13 @@ export async function predict(
     };
     const loadMs = (1000 * storedBytes(sources, pagedSources(sources))) / storeBytesPerSecond;
     const doubt = loadMs <= TRIAL_MS ? DOUBT : 1;
+    const doubts = { none: doubt, experts: doubt, layers: doubt, requests: HOST_DOUBT };
     const least = foretell(facts);
     const expertSlots = pagedIn(facts, least);
-    if (expertSlots === undefined) return { ...least, doubt };
+    if (expertSlots === undefined) return { ...least, doubts };
     const { passMs, layers: count } = await probePaging(device, sources, { ...planned, expertSlots });
     const layerMs = Math.max(passMs - facts.device.readMs, 1e-3) / count;
-    return { ...foretell({ ...facts, paged: { slots: expertSlots, layerMs } }), doubt };
+    return { ...foretell({ ...facts, paged: { slots: expertSlots, layerMs } }), doubts };
   } finally {
     device.dispose();
   }

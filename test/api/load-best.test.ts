@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { chooseWay, reasonFor, type Speeds, type Way } from "../../src/api/choose-way.ts";
+import { chooseWay, type Doubts, reasonFor, type Speeds, type Way } from "../../src/api/choose-way.ts";
 import { takeBest } from "../../src/api/load-best.ts";
 import { trySpeed } from "../../src/api/try-speed.ts";
 import type { EngineEvent } from "../../src/engine/engine.ts";
@@ -18,9 +18,9 @@ describe("a choice", () => {
   });
 
   it("counts what was tried as it was, and what was not as a little more than promised", () => {
-    expect(chooseWay({ requests: 100, layers: 60 }, { requests: 70 }, 1)).toBe("requests");
-    expect(chooseWay({ requests: 100, layers: 60 }, { requests: 70 }, 1.3)).toBe("layers");
-    expect(chooseWay({ requests: 100, layers: 60 }, { requests: 70, layers: 50 }, 1.3)).toBe("requests");
+    expect(chooseWay({ requests: 100, layers: 60 }, { requests: 70 })).toBe("requests");
+    expect(chooseWay({ requests: 100, layers: 60 }, { requests: 70 }, { layers: 1.3 })).toBe("layers");
+    expect(chooseWay({ requests: 100, layers: 60 }, { requests: 70, layers: 50 }, { layers: 1.3 })).toBe("requests");
   });
 
   it("says why", () => {
@@ -45,8 +45,11 @@ describe("loading the best", () => {
       return { speed, engine: { dispose: () => void open-- } };
     };
     const trial = async ({ speed }: { speed: number }) => speed;
-    const take = async (predicted: Speeds, doubt = 1.3) => {
-      const { way, tried } = await takeBest(predicted, doubt, load, trial);
+    const take = async (
+      predicted: Speeds,
+      doubts: Doubts = { none: 1.3, experts: 1.3, layers: 1.3, requests: 1.3 },
+    ) => {
+      const { way, tried } = await takeBest(predicted, doubts, load, trial);
       return { way, tried, loads, open, most };
     };
     return { take };
@@ -78,7 +81,13 @@ describe("loading the best", () => {
   it("finds what promised a little too little", async () => {
     const { take } = models({ none: 60, layers: 70 });
     expect(await take({ none: 60, layers: 50 })).toMatchObject({ way: "layers" });
-    expect(await models({ none: 60, layers: 70 }).take({ none: 60, layers: 50 }, 1)).toMatchObject({ way: "none" });
+    expect(await models({ none: 60, layers: 70 }).take({ none: 60, layers: 50 }, {})).toMatchObject({ way: "none" });
+  });
+
+  it("asks a server that was busy when it measured itself", async () => {
+    const doubts = { none: 1.3, layers: 1.3, requests: 2 };
+    const found = await models({ none: 50, requests: 58 }).take({ none: 43, layers: 27, requests: 35 }, doubts);
+    expect(found).toMatchObject({ way: "requests", loads: ["requests"] });
   });
 
   it("tries nothing where there is no choice", async () => {
