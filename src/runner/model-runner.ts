@@ -346,6 +346,11 @@ export class ModelRunner implements Runner {
     });
   }
 
+  /** Whoever runs a stage calls this when a step has been handed on, and nothing waits for this device but the next one. */
+  encodeAhead(): void {
+    if (!this.isLost) this.#ahead.ready();
+  }
+
   async #passAhead({ plan, hidden: [x] }: CompiledStep, rows: number): Promise<HiddenRows> {
     const readback = this.#passed.get(plan) ?? new Readback(this.#device.gpu, x.rows * x.columns * 4);
     this.#passed.set(plan, readback);

@@ -61,7 +61,10 @@ export class Stage {
   }
 
   #forward(message: StageMessage | Promise<StageMessage>): void {
-    this.#sent = this.#sent.then(async () => this.#send(await message));
+    this.#sent = this.#sent.then(async () => {
+      this.#send(await message);
+      this.#runner.encodeAhead();
+    });
     // The link is gone, and with it whoever could be told.
     this.#sent.catch(() => {});
   }
