@@ -57,9 +57,14 @@ export class BatchBuffer implements GpuBuffer {
 
   /**
    * Puts `sequences` into one batch, rows in order, and uploads it. The first `draws` of them draw a token; the first `kept`,
-   * of one row each, are left as the step before leaves them.
+   * of one row each, are left as the step before leaves them. `withoutTokens` leaves these to whoever copies `tokens` there.
    */
-  write(queue: GPUQueue, sequences: readonly SequenceStep[], draws = sequences.length, kept = 0): void {
+  write(
+    queue: GPUQueue,
+    sequences: readonly SequenceStep[],
+    draws = sequences.length,
+    { kept = 0, withoutTokens = false }: { readonly kept?: number; readonly withoutTokens?: boolean } = {},
+  ): void {
     const { limits } = this;
     const layout = batchLayout(limits);
     const words = this.#words;
@@ -92,7 +97,7 @@ export class BatchBuffer implements GpuBuffer {
     this.#isHeld = draws === 0;
     const parts: [isNeeded: boolean, from: number, to: number][] = [
       [!isSteady, 0, HEADER],
-      [!isSteady || changed.tokens, layout.tokens + kept, layout.tokens + row],
+      [!withoutTokens && (!isSteady || changed.tokens), layout.tokens + kept, layout.tokens + row],
       [!isSteady || changed.positions, layout.positions + kept, layout.positions + row],
       [!isSteady, layout.sequences + kept, layout.sequences + row],
       [!isSteady, layout.starts + kept, layout.starts + sequences.length + 1],
@@ -100,6 +105,12 @@ export class BatchBuffer implements GpuBuffer {
     ];
     for (const [isNeeded, from, to] of parts) if (isNeeded && to > from) this.#upload(queue, from, to);
     this.writeBlocks(queue, sequences);
+  }
+
+  /** The tokens of the first rows as they were given last, and where in the buffer they belong. */
+  tokens(rows: number): { readonly words: Uint32Array<ArrayBuffer>; readonly offset: number } {
+    const { tokens } = batchLayout(this.limits);
+    return { words: this.#words.subarray(tokens, tokens + rows), offset: tokens * 4 };
   }
 
   /** After a step of one row a sequence, writes what the next will most likely be: the same rows, one position on. */

@@ -39,7 +39,7 @@ import { Readback } from "./readback.ts";
 import { fetchKernels, type RecordedStep, recordStep, type StepKind, type StepSize } from "./record-step.ts";
 import { Sampler } from "./sampler.ts";
 import { StateCopies } from "./state-copies.ts";
-import { StepsAhead } from "./steps-ahead.ts";
+import { type StepAhead, StepsAhead } from "./steps-ahead.ts";
 
 const WEIGHTS_AT_ONCE = 4;
 
@@ -98,9 +98,10 @@ export class ModelRunner implements Runner {
   readonly #plans = new Map<string, CompiledStep | Promise<CompiledStep>>();
   readonly #results: Readback;
   readonly #logits: Readback;
-  /** For steps of a stage, whose tokens or rows come from elsewhere: what it leaves or draws, on its way to the host. */
-  readonly #ahead: StepsAhead<GPUBuffer>;
-  readonly #passed = new Map<Plan, Readback>();
+  /** Decode steps of a stage, whose tokens or rows come from elsewhere. */
+  readonly #ahead: StepsAhead;
+  /** Someone says when there is time to encode. */
+  #isTold = false;
   readonly memory: MemoryPlan;
   /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
   readonly weightBytes: number;
@@ -264,8 +265,7 @@ export class ModelRunner implements Runner {
 
   /** Results read from the device so far. */
   get readbacks(): number {
-    const passed = [...this.#passed.values()].reduce((sum, { count }) => sum + count, 0);
-    return this.#results.count + this.#logits.count + passed;
+    return this.#results.count + this.#logits.count + this.#ahead.count;
   }
 
   setSampling(
@@ -301,6 +301,8 @@ export class ModelRunner implements Runner {
     const kept = known < 0 ? rows.length : known;
     return this.#inOrder(this.#decodePlan(rows.length), (compiled) => {
       this.#device.check();
+      const isPlain = !this.#pager && rows.every(({ mask, logits }) => !mask && !logits);
+      const isAhead = hidden !== undefined && isPlain;
       const isSame = rows.every(({ slot }, i) => i >= kept || slot === this.#slots[i]);
       invariant(isSame, `a step of slots ${rows.map(({ slot }) => slot)} cannot go on from one of ${this.#slots}`);
       if (kept === rows.length && kept === this.#slots.length) {
@@ -308,10 +310,9 @@ export class ModelRunner implements Runner {
         rope.fill(this.#device.queue, 1 + Math.max(...rows.map(({ position }) => position)));
       } else {
         const steps = rows.map((row) => ({ ...row, tokens: [row.token ?? 0] }));
-        this.#writeBatch(steps, rows.length, { hidden, kept });
+        this.#writeBatch(steps, rows.length, { hidden, kept, isAhead });
       }
-      const isPlain = !this.#pager && rows.every(({ mask, logits }) => !mask && !logits);
-      return hidden && isPlain ? this.#submitAhead(compiled, rows.length) : this.#submit(compiled, rows);
+      return isAhead ? this.#submitAhead(compiled, rows.length, hidden) : this.#submit(compiled, rows);
     });
   }
 
@@ -339,32 +340,51 @@ export class ModelRunner implements Runner {
     const { kind, steps, hidden } = step;
     const plan = kind === "decode" ? this.#decodePlan(steps.length) : this.#planFor("sample", steps);
     return this.#inOrder(plan, async (compiled) => {
-      this.#writeBatch(steps, 0, { hidden });
-      if (kind === "decode" && !this.#pager) return this.#passAhead(compiled, steps.length);
+      const isAhead = kind === "decode" && !this.#pager;
+      this.#writeBatch(steps, 0, { hidden, isAhead });
+      if (isAhead) return this.#passAhead(compiled, steps.length, hidden);
       const [bytes] = await this.#run(compiled, compiled.hidden, countTokens(steps));
       return new Float32Array(bytes);
     });
   }
 
-  /** Whoever runs a stage calls this when a step has been handed on, and nothing waits for this device but the next one. */
+  /** Encodes the next step. Whoever hands results on calls this then; where nobody does, it is done a moment after a result. */
   encodeAhead(): void {
-    if (!this.isLost) this.#ahead.ready();
+    this.#isTold = true;
+    if (!this.#isDisposed && !this.isLost) this.#ahead.ready();
   }
 
-  async #passAhead({ plan, hidden: [x] }: CompiledStep, rows: number): Promise<HiddenRows> {
-    const readback = this.#passed.get(plan) ?? new Readback(this.#device.gpu, x.rows * x.columns * 4);
-    this.#passed.set(plan, readback);
-    const staging = this.#ahead.submit(plan, (encoder) => readback.copy(encoder, plan.bufferOf(x)));
-    this.#parts.batch.foresee(this.#device.queue);
-    return this.#settled(readback.read(staging, (bytes) => new Float32Array(bytes.slice(0, rows * x.columns * 4))));
+  #passAhead(step: CompiledStep, rows: number, hidden?: HiddenRows): Promise<HiddenRows> {
+    const [x] = step.hidden;
+    const output = { buffer: step.plan.bufferOf(x), offset: 0, sizeBytes: x.rows * x.columns * 4 };
+    const use = (bytes: ArrayBuffer) => new Float32Array(bytes.slice(0, rows * x.columns * 4));
+    return this.#runAhead(step.plan, x.rows, { hidden, output, use });
   }
 
-  async #submitAhead({ plan }: CompiledStep, rows: number): Promise<(Sampled | undefined)[]> {
-    const { results } = this.#parts.sampler;
-    const staging = this.#ahead.submit(plan, (encoder) => this.#results.copy(encoder, results.gpu!));
-    this.#parts.batch.foresee(this.#device.queue);
-    const parse = (bytes: ArrayBuffer) => Array.from({ length: rows }, (_, s) => Sampler.parse(bytes, s));
-    return this.#settled(this.#results.read(staging, parse));
+  #submitAhead({ plan, logits }: CompiledStep, rows: number, hidden: HiddenRows): Promise<(Sampled | undefined)[]> {
+    const { gpu, sizeBytes } = this.#parts.sampler.results;
+    const use = (bytes: ArrayBuffer) => Array.from({ length: rows }, (_, s) => Sampler.parse(bytes, s));
+    return this.#runAhead(plan, logits!.rows, { hidden, output: { buffer: gpu!, offset: 0, sizeBytes }, use });
+  }
+
+  /** Runs a step of a stage: its rows, or tokens where it is the first, go to the device last of all. */
+  async #runAhead<T>(
+    plan: Plan,
+    maxRows: number,
+    step: { hidden?: HiddenRows; output: StepAhead["output"]; use: (bytes: ArrayBuffer) => T },
+  ): Promise<T> {
+    const { hidden, output, use } = step;
+    const { batch } = this.#parts;
+    const { data, columns } = this.#weights.embedding;
+    const tokens = batch.tokens(maxRows);
+    const input = hidden
+      ? { buffer: data!, offset: 0, sizeBytes: maxRows * columns * 4 }
+      : { buffer: batch.gpu!, offset: tokens.offset, sizeBytes: tokens.words.byteLength };
+    const read = this.#ahead.submit({ plan, input, output }, hidden ?? tokens.words);
+    batch.foresee(this.#device.queue);
+    const result = await this.#settled(read(use));
+    if (!this.#isTold) setTimeout(() => !this.#isDisposed && this.#ahead.ready(), 0);
+    return result;
   }
 
   /** The experts [rows, k] that each sparse layer chooses. Reads the tokens into the state. */
@@ -406,7 +426,7 @@ export class ModelRunner implements Runner {
     }
     this.#results.dispose();
     this.#logits.dispose();
-    for (const readback of this.#passed.values()) readback.dispose();
+    this.#ahead.dispose();
     if (this.#branch) this.#device.free(this.#branch);
     else this.#device.dispose();
   }
@@ -418,18 +438,22 @@ export class ModelRunner implements Runner {
     return compiled;
   }
 
-  /** The first `kept` steps are of rows that the device has moved on itself. */
+  /** The first `kept` steps are of rows that the device has moved on itself. What a step is encoded ahead of is not written here. */
   #writeBatch(
     given: readonly SequenceStep[],
     draws = given.length,
-    { hidden, kept }: { readonly hidden?: HiddenRows; readonly kept?: number } = {},
+    {
+      hidden,
+      kept,
+      isAhead,
+    }: { readonly hidden?: HiddenRows; readonly kept?: number; readonly isAhead?: boolean } = {},
   ): void {
     this.#check();
     const { rope, batch } = this.#parts;
-    if (hidden) this.#device.queue.writeBuffer(this.#weights.embedding.data!, 0, hidden);
+    if (hidden && !isAhead) this.#device.queue.writeBuffer(this.#weights.embedding.data!, 0, hidden);
     const steps = hidden ? numbered(given) : given;
     rope.fill(this.#device.queue, 1 + Math.max(...steps.map(({ position, tokens }) => position + tokens.length)));
-    batch.write(this.#device.queue, steps, draws, kept);
+    batch.write(this.#device.queue, steps, draws, { kept, withoutTokens: isAhead && !hidden });
     this.#slots = steps.slice(0, draws).map(({ slot }) => slot);
   }
 
