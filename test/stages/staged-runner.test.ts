@@ -69,8 +69,9 @@ describe("layers in several stages", () => {
     expect(await oneByOne(new Engine(model.runner))).toEqual(expected);
     const engine = new Engine(model.runner);
     expect(await replies(engine)).toEqual(expected);
-    // A prompt again, and a long one in parts: what was kept of the states is of all stages.
     expect(await replies(engine)).toEqual(expected);
+    // A prompt again, and one that goes on from it: what was kept of the states is of all stages.
+    for (const i of [3, 5]) expect(await reply(engine, REQUESTS[i])).toEqual(expected[i]);
     expect(engine.stats().cachedTokens.hit).toBeGreaterThan(100);
     expect(engine.stats().blocks.used).toBe(0);
     expectOverlap(model, cuts.length + 1);
