@@ -4,6 +4,7 @@ import { hostTensor } from "../../../src/reference/host-tensor.ts";
 import { linear as reference } from "../../../src/reference/linear.ts";
 import type { WeightFormat } from "../../../src/weights/format.ts";
 import { expectClose } from "../../support/compare.ts";
+import { testDevice } from "../../support/gpu.ts";
 import { type HarnessOptions, KernelHarness } from "../../support/kernel-harness.ts";
 import { normals } from "../../support/random.ts";
 import { FORMATS, makeWeight, writeRows } from "./dense-cases.ts";
@@ -52,7 +53,10 @@ describe.each(DEVICES)("linear on $name", (options) => {
   ])("q4, one layer of the 80B model: $rows × $columns → $outputs", (shape) => check("q4", shape, options));
 });
 
-describe("linear on a GPU, for many rows", () => {
+// SwiftShader, which has no f16, takes seconds to compile each for its workgroup memory.
+const { device } = await testDevice();
+
+describe.runIf(device.features.has("shader-f16"))("linear on a GPU, for many rows", () => {
   const options = { without: { serialWorkgroups: true } };
   const many = CASES.filter(({ rows }) => rows > 8);
   test.each(many)("q4: $rows × $columns → $outputs", (shape) => check("q4", shape, options));
