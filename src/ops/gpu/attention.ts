@@ -263,7 +263,9 @@ export function mergeAttention(
     buffers: { sums, stats, qkv, y, batch: batchBuffer },
     constants: { QUERY_HEADS: queryHeads, HEAD_DIM: headDim, SPLITS: splits, TILE_TOKENS: tokens },
   };
-  if (splits <= FEW_SPLITS) mergeAttentionKernel(recorder, { ...call, grid: [queryHeads, qkv.rows] });
+  // To join many wants workgroups of several subgroups.
+  if (splits <= FEW_SPLITS || soloSubgroup(recorder.profile))
+    mergeAttentionKernel(recorder, { ...call, grid: [queryHeads, qkv.rows] });
   else mergeRangesKernel(recorder, { ...call, grid: [headDim / MERGED_COLUMNS, queryHeads, qkv.rows] });
   return y;
 }

@@ -32,6 +32,8 @@ describe.each([{}, { serialWorkgroups: true }])("attention (decode) without %o",
   ])("%i query heads, %i key-value heads of %i", (queryHeads, keyValueHeads, headDim) =>
     check({ shape: shapeOf(queryHeads, keyValueHeads, headDim), sequences: [{ position: 150, count: 1 }] }),
   );
+  test("many ranges of narrow heads", () =>
+    check({ shape: shapeOf(4, 1, 32), sequences: [{ position: 600, count: 1 }] }));
   test("f16 cache", () => check({ shape: small, format: "f16", sequences: [{ position: 200, count: 1 }] }, 5e-3));
   test("three sequences of different lengths", () =>
     check({

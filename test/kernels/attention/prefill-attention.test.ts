@@ -32,6 +32,9 @@ describe.each([{}, { serialWorkgroups: true }])("attention (prefill) without %o"
   ])("%i query heads, %i key-value heads of %i", (queryHeads, keyValueHeads, headDim) =>
     check({ shape: shapeOf(queryHeads, keyValueHeads, headDim), sequences: [{ position: 20, count: 33 }] }),
   );
+  // Of heads that fill no subgroup software adapters join many ranges as well.
+  test("many ranges of narrow heads", () =>
+    check({ shape: shapeOf(4, 1, 32), sequences: [{ position: 290, count: 44 }] }));
   test("f16 cache", () => check({ shape: small, format: "f16", sequences: [{ position: 40, count: 50 }] }, 5e-3));
   test("two sequences side by side", () =>
     check({
