@@ -25,12 +25,13 @@ async function load(message: Extract<ToStage, { kind: "load" }>): Promise<void> 
   const { source, options, range, isLast, usableVocabulary, path, drawsPath, staysAwake } = message;
   const onBytes = (loaded: number) => tell({ kind: "bytes", loaded });
   const { runner, adapter } = await loadStage(nodePlatform, source, { options, range, usableVocabulary, onBytes });
-  const stage = new Stage(runner, isLast, (message) => {
+  const send = (message: StageMessage) => {
     // The first stage waits for it, and nobody yet for what becomes of it.
     const drawn = draws && drawsOf(message);
     if (drawn) draws!.send(drawn);
     next!.send(message);
-  });
+  };
+  const stage = new Stage(runner, isLast, send, { staysAwake });
   const gate = new DrawGate((message) => stage.receive(message));
   await listen(path, staysAwake, (message: StageMessage) => (drawsPath ? gate : stage).receive(message));
   if (drawsPath) await listen(drawsPath, staysAwake, gate.know.bind(gate));

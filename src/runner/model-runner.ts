@@ -10,6 +10,7 @@ import type {
 } from "../engine/runner.ts";
 import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
+import { IdleWork } from "../gpu/idle-work.ts";
 import { Plan } from "../gpu/plan.ts";
 import { type PlanProfile, profilePlan } from "../gpu/profile-plan.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
@@ -102,6 +103,7 @@ export class ModelRunner implements Runner {
   readonly #ahead: StepsAhead;
   /** Someone says when there is time to encode. */
   #isTold = false;
+  #idleWork: IdleWork | undefined;
   readonly memory: MemoryPlan;
   /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
   readonly weightBytes: number;
@@ -354,6 +356,13 @@ export class ModelRunner implements Runner {
     if (!this.#isDisposed && !this.isLost) this.#ahead.ready();
   }
 
+  /** Keeps the device's clocks up until the next step comes, which will be a while. A CPU has better things to do. */
+  keepAwake(): void {
+    if (this.#isDisposed || this.isLost || this.#device.profile.serialWorkgroups) return;
+    this.#idleWork ??= new IdleWork(this.#device.gpu);
+    this.#idleWork.submit();
+  }
+
   #passAhead(step: CompiledStep, rows: number, hidden?: HiddenRows): Promise<HiddenRows> {
     const [x] = step.hidden;
     const output = { buffer: step.plan.bufferOf(x), offset: 0, sizeBytes: x.rows * x.columns * 4 };
@@ -382,6 +391,8 @@ export class ModelRunner implements Runner {
       : { buffer: batch.gpu!, offset: tokens.offset, sizeBytes: tokens.words.byteLength };
     const read = this.#ahead.submit({ plan, input, output }, hidden ?? tokens.words);
     batch.foresee(this.#device.queue);
+    // The device is busy for far longer with several rows than the host with encoding, and another part may come at once.
+    if (maxRows > 1) this.#ahead.ready();
     const result = await this.#settled(read(use));
     if (!this.#isTold) setTimeout(() => !this.#isDisposed && this.#ahead.ready(), 0);
     return result;

@@ -1,6 +1,9 @@
 import type { ModelRunner } from "../runner/model-runner.ts";
 import type { StageMessage, StageWork } from "./messages.ts";
 
+/** Idle for so long, a device has time for other work before the next step. */
+const LONG_MS = 0.6;
+
 /**
  * Some of a model's layers, one after another, on one device. What comes takes effect in its order and goes on in its order;
  * while a step computes, the next is submitted already.
@@ -9,12 +12,24 @@ export class Stage {
   readonly #runner: ModelRunner;
   readonly #isLast: boolean;
   readonly #send: (message: StageMessage) => void;
+  readonly #staysAwake: boolean;
   #sent: Promise<void> = Promise.resolve();
+  #underWay = 0;
+  /** When nothing was under way any more, and for how long that was the last time. */
+  #idleSince = 0;
+  #idleMs = 0;
 
-  constructor(runner: ModelRunner, isLast: boolean, send: (message: StageMessage) => void) {
+  /** With `staysAwake`, the device is given something to do where it would idle for long between two steps. */
+  constructor(
+    runner: ModelRunner,
+    isLast: boolean,
+    send: (message: StageMessage) => void,
+    { staysAwake = false }: { readonly staysAwake?: boolean } = {},
+  ) {
     this.#runner = runner;
     this.#isLast = isLast;
     this.#send = send;
+    this.#staysAwake = staysAwake;
   }
 
   receive(message: StageMessage): void {
@@ -26,7 +41,8 @@ export class Stage {
         const done = this.#run(message).catch(
           (error: Error): StageMessage => ({ kind: "failed", id, message: error.message }),
         );
-        this.#forward(done);
+        if (this.#underWay++ === 0) this.#idleMs = performance.now() - this.#idleSince;
+        this.#forward(done, () => this.#end());
         return;
       }
       case "copyState":
@@ -60,10 +76,17 @@ export class Stage {
     }
   }
 
-  #forward(message: StageMessage | Promise<StageMessage>): void {
+  /** A step was handed on: what can be done for the next one is done now. */
+  #end(): void {
+    if (--this.#underWay === 0) this.#idleSince = performance.now();
+    this.#runner.encodeAhead();
+    if (this.#staysAwake && this.#underWay === 0 && this.#idleMs > LONG_MS) this.#runner.keepAwake();
+  }
+
+  #forward(message: StageMessage | Promise<StageMessage>, then = () => {}): void {
     this.#sent = this.#sent.then(async () => {
       this.#send(await message);
-      this.#runner.encodeAhead();
+      then();
     });
     // The link is gone, and with it whoever could be told.
     this.#sent.catch(() => {});
