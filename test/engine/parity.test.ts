@@ -107,8 +107,11 @@ test("a reply whose state was taken away goes on as if nothing had been", async 
   }));
   const alone = [];
   for (const each of requests) alone.push((await reply(engine, each)).tokens);
-  const together = await Promise.all(requests.map((each) => reply(engine, each)));
-  expect(together.map(({ tokens }) => tokens)).toEqual(alone);
+  // Where the second begins too late, it waits for the first to end, and neither is in the other's way.
+  for (let time = 0; time < 5 && engine.stats().preempted === 0; time++) {
+    const together = await Promise.all(requests.map((each) => reply(engine, each)));
+    expect(together.map(({ tokens }) => tokens)).toEqual(alone);
+  }
   expect(engine.stats().preempted).toBeGreaterThan(0);
   engine.dispose();
 });
