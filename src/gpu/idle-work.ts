@@ -4,26 +4,35 @@
  */
 export class IdleWork {
   readonly #device: GPUDevice;
-  readonly #pipeline: GPUComputePipeline;
-  readonly #group: GPUBindGroup;
+  /** Ends when it can be submitted; no step waits for that. */
+  readonly ready: Promise<void>;
+  #compiled: { readonly pipeline: GPUComputePipeline; readonly group: GPUBindGroup } | undefined;
 
   constructor(device: GPUDevice) {
     this.#device = device;
-    const module = device.createShaderModule({ label: "idle-work", code: SHADER });
-    this.#pipeline = device.createComputePipeline({ label: "idle-work", layout: "auto", compute: { module } });
-    const buffer = device.createBuffer({ label: "idle-work", size: THREADS * 4, usage: GPUBufferUsage.STORAGE });
-    this.#group = device.createBindGroup({
-      layout: this.#pipeline.getBindGroupLayout(0),
-      entries: [{ binding: 0, resource: { buffer } }],
-    });
+    this.ready = this.#compile();
+    // On a device that is lost there is nothing to keep awake.
+    this.ready.catch(() => {});
   }
 
-  /** Keeps a large GPU busy for a fifth of a millisecond. */
+  async #compile(): Promise<void> {
+    const device = this.#device;
+    const module = device.createShaderModule({ label: "idle-work", code: SHADER });
+    const compute = { module };
+    const pipeline = await device.createComputePipelineAsync({ label: "idle-work", layout: "auto", compute });
+    const buffer = device.createBuffer({ label: "idle-work", size: THREADS * 4, usage: GPUBufferUsage.STORAGE });
+    const entries = [{ binding: 0, resource: { buffer } }];
+    this.#compiled = { pipeline, group: device.createBindGroup({ layout: pipeline.getBindGroupLayout(0), entries }) };
+  }
+
+  /** Keeps a large GPU busy for a fifth of a millisecond, once it is ready. */
   submit(): void {
+    if (!this.#compiled) return;
+    const { pipeline, group } = this.#compiled;
     const encoder = this.#device.createCommandEncoder();
     const pass = encoder.beginComputePass();
-    pass.setPipeline(this.#pipeline);
-    pass.setBindGroup(0, this.#group);
+    pass.setPipeline(pipeline);
+    pass.setBindGroup(0, group);
     pass.dispatchWorkgroups(THREADS / WORKGROUP);
     pass.end();
     this.#device.queue.submit([encoder.finish()]);

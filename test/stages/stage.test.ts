@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { ModelRunner } from "../../src/runner/model-runner.ts";
 import type { StageMessage } from "../../src/stages/messages.ts";
 import { Stage } from "../../src/stages/stage.ts";
@@ -33,27 +33,44 @@ function open(options: { readonly staysAwake?: boolean }) {
   return { calls, run };
 }
 
-const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
+let nowMs = 0;
+beforeEach(() => {
+  vi.spyOn(performance, "now").mockImplementation(() => nowMs);
+});
+afterEach(() => vi.restoreAllMocks());
+
+const pause = (ms = 5) => {
+  nowMs += ms;
+};
 
 test("a device that would idle for long gets something to do, and the next step is encoded before", async () => {
   const { calls, run } = open({ staysAwake: true });
   await run(1);
   calls.length = 0;
-  await pause();
+  pause();
   await run(2);
   expect(calls).toEqual(["encode", "awake"]);
 });
 
 test("a device does nothing but steps while these follow each other", async () => {
   const { calls, run } = open({ staysAwake: true });
-  await pause();
+  pause();
   await run(1, 2, 3);
   expect(calls).toEqual(["encode", "encode", "encode", "awake"]);
 });
 
+test("nor does it where the next step comes soon", async () => {
+  const { calls, run } = open({ staysAwake: true });
+  pause();
+  await run(1);
+  pause(0.2);
+  await run(2);
+  expect(calls).toEqual(["encode", "awake", "encode"]);
+});
+
 test("a device is left alone where the host does not stay awake either", async () => {
   const { calls, run } = open({});
-  await pause();
+  pause();
   await run(1);
   expect(calls).toEqual(["encode"]);
 });
