@@ -112,7 +112,7 @@ export class LocalLLM implements LanguageModel {
   async dispose(): Promise<void> {
     if (this.#isDisposed) return;
     this.#end.abort();
-    dispose(this.#model);
+    await dispose(this.#model);
     // A model that is being loaded again frees what it has as soon as it notices.
     await this.#reloading?.catch(() => {});
   }
@@ -157,9 +157,9 @@ export class LocalLLM implements LanguageModel {
   }
 
   async #replace(): Promise<LoadedModel> {
-    dispose(this.#model);
+    await dispose(this.#model);
     const model = await this.#reload(this.#end.signal);
-    if (this.#isDisposed) dispose(model);
+    if (this.#isDisposed) await dispose(model);
     this.#model = model;
     return model;
   }
@@ -189,9 +189,10 @@ const templateOptions = ({
   variables: thinking === undefined ? templateVariables : { ...templateVariables, enable_thinking: thinking },
 });
 
-function dispose({ engine, grammars }: LoadedModel): void {
+async function dispose({ engine, grammars, stopStoring }: LoadedModel): Promise<void> {
   engine.dispose();
   grammars?.dispose();
+  await stopStoring();
 }
 
 async function constrain(

@@ -42,6 +42,8 @@ export interface LoadedModel {
   readonly fingerprint: string;
   /** The files stay in use, and whoever uses them closes them. */
   readonly keepsFiles: boolean;
+  /** Ends what goes on with the files behind the model's back: what was fetched so far is kept. */
+  readonly stopStoring: () => Promise<void>;
 }
 
 /** Tokens of context where nothing else is asked for: room for a long chat, and small beside the weights. */
@@ -98,7 +100,14 @@ async function load(
     tokenizer && stopIds.length > 0
       ? new GrammarEngine(tokenizer, { vocabularySize, stopIds, startThread: platform.startGrammars })
       : undefined;
-  const own = { tokenizer, template, grammars, defaults, fingerprint: await fingerprint(sources) };
+  const own = {
+    tokenizer,
+    template,
+    grammars,
+    defaults,
+    fingerprint: await fingerprint(sources),
+    stopStoring: () => checkpoint.close(),
+  };
   const wanted = runnerOptions(config, options, tokenizer?.vocabularySize);
   let isLoaded = false;
   // Models that are tried and not taken leave the files open.

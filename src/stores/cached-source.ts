@@ -12,7 +12,7 @@ import type { Span, Stores } from "./weight-store.ts";
 export interface CacheOptions {
   /** Fetch the rest of every file that was read from, while nothing is waited for. Default true. */
   readonly fill?: boolean;
-  /** Go on filling after `close`, until all is there. Default false. */
+  /** Go on filling after `close`, until all is there or it is closed again. Default false. */
   readonly outliveClose?: boolean;
   readonly onReport?: (report: StoreReport) => void;
 }
@@ -44,6 +44,8 @@ export class CachedSource implements FileSource {
   readonly #end = new AbortController();
   #isLeader = false;
   #isPatient = true;
+  #isOutliving = false;
+  #stopped: Promise<void> | undefined;
 
   private constructor(remote: FileSource, stores: Stores, model: StoredModel, options: CacheOptions) {
     this.label = remote.label;
@@ -116,20 +118,26 @@ export class CachedSource implements FileSource {
     await this.#downloads.complete(signal);
   }
 
-  /** Enters in the index what is stored; may go on filling, as the options say. */
+  /** Enters in the index what is stored; may go on filling, as the options say, until it is called again. */
   async close(): Promise<void> {
     const isWanted = this.#options.outliveClose && this.#isLeader && !this.#downloads.isComplete;
-    const end = async () => {
+    if (!isWanted || this.#isOutliving) return this.#stop();
+    this.#isOutliving = true;
+    void this.#downloads
+      .complete()
+      .catch(() => {})
+      .then(() => this.#stop());
+  }
+
+  #stop(): Promise<void> {
+    const stop = async () => {
       this.#end.abort();
       await this.#downloads.stop();
       await this.#stores.close();
       await this.#remote.close?.();
     };
-    if (!isWanted) return end();
-    void this.#downloads
-      .complete()
-      .catch(() => {})
-      .then(end);
+    this.#stopped ??= stop();
+    return this.#stopped;
   }
 
   /** Fills once nobody else does: two tabs would fetch everything twice. */

@@ -47,6 +47,8 @@ export class StoredFile {
     const { index } = stores;
     const known = await index.get<FileEntry>(fileKey(id));
     const store = await stores.open(known?.store ?? (await stores.choose(records.sizeBytes)));
+    // Entering it again would fail on a full disk, from which it can still be read.
+    if (known) return new StoredFile(id, records, store, index, known);
     const { sizeBytes, bounds } = records;
     const fresh: FileEntry = { store: store.kind, sizeBytes, storedBytes: 0, bounds, hashes: [] };
     let entry = fresh;

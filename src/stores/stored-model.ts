@@ -53,7 +53,7 @@ export class StoredModel {
     const key = await modelKey(remote.label);
     const entry = await stores.index.get<ModelEntry>(key);
     const model = new StoredModel(remote, stores, key, entry);
-    await model.#edit({ usedAtMs: Date.now() });
+    await model.#note({ usedAtMs: Date.now() });
     return model;
   }
 
@@ -87,7 +87,7 @@ export class StoredModel {
   async list(signal?: AbortSignal): Promise<readonly string[]> {
     try {
       const list = await this.#remote.list!(signal);
-      await this.#edit({ list });
+      await this.#note({ list });
       return list;
     } catch (error) {
       signal?.throwIfAborted();
@@ -102,7 +102,9 @@ export class StoredModel {
   async use(name: string, id: string): Promise<void> {
     const known = this.#known.get(name)!;
     if (known.isUsed && known.id === id) return;
-    await this.#enter(name, { ...known, isUsed: true, id });
+    const used = { ...known, isUsed: true, id };
+    await this.#edit({ files: { [name]: used } });
+    this.#known.set(name, used);
   }
 
   async #confirmAll(signal: AbortSignal): Promise<void> {
@@ -125,7 +127,8 @@ export class StoredModel {
   async #settle(name: string, current: KnownFile): Promise<KnownFile> {
     const known = this.#known.get(name);
     if (known && known.sizeBytes === current.sizeBytes && known.version === current.version) return known;
-    await this.#enter(name, current);
+    this.#known.set(name, current);
+    await this.#note({ files: { [name]: current } });
     if (known?.id) await removeFile(this.#stores, known.id);
     if (known && this.#assumed.size > 0) {
       const happened = "the model changed on its server after a part of it was read from this device. Load it again.";
@@ -134,9 +137,9 @@ export class StoredModel {
     return current;
   }
 
-  async #enter(name: string, file: KnownFile): Promise<void> {
-    this.#known.set(name, file);
-    await this.#edit({ files: { [name]: file } });
+  /** Enters what is worth knowing next time. Where that cannot be, as on a full disk, what is stored can still be read. */
+  async #note(changes: Partial<ModelEntry>): Promise<void> {
+    await this.#edit(changes).catch(() => {});
   }
 
   async #edit({ files, ...changes }: Partial<ModelEntry>): Promise<void> {

@@ -20,7 +20,10 @@ export interface FileSource {
   readHashed?(name: string, ranges: readonly ByteRange[], signal?: AbortSignal): Promise<HashedBytes>;
   /** Takes back what `read` gave, for later reads to write to. */
   recycle?(bytes: Uint8Array<ArrayBuffer>): void;
-  /** Lets go of what it holds open; reads under way may fail. */
+  /**
+   * Lets go of what it holds open; reads under way may fail. A source may go on behind its reader's back, as one that stores
+   * the rest of a model: a second call ends that.
+   */
   close?(): Promise<void>;
 }
 
@@ -84,5 +87,6 @@ export interface Checkpoint {
   readonly isCanonical?: boolean;
   /** Bytes of all tensors. */
   readonly sizeBytes: number;
+  /** Closes its files, as `FileSource.close` says. */
   close(): Promise<void>;
 }

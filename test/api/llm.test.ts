@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LocalLLM } from "../../src/api/llm.ts";
+import type { Platform } from "../../src/api/platform.ts";
 import type { ChatMessage, GenerationEvent } from "../../src/api/types.ts";
 import { ContextLengthError, InvalidRequestError } from "../../src/errors.ts";
 import { nodePlatform } from "../../src/platform/node/platform.ts";
 import { testAdapterName } from "../support/gpu.ts";
+import { fixtureFolder } from "../support/reference-model.ts";
 
 const SPROUT = "demo/public/models/sprout";
 const QUESTION: ChatMessage[] = [{ role: "user", content: "What is the capital of France?" }];
@@ -24,6 +26,26 @@ async function collect(events: AsyncIterable<GenerationEvent>): Promise<Generati
   for await (const event of events) all.push(event);
   return all;
 }
+
+test("files are closed once the model is loaded, and again when it is disposed of", async () => {
+  let closes = 0;
+  const openFiles: Platform["openFiles"] = async (...args) => {
+    const files = await nodePlatform.openFiles(...args);
+    const close = files.close!.bind(files);
+    files.close = () => {
+      closes++;
+      return close();
+    };
+    return files;
+  };
+  const tiny = await LocalLLM.load({ ...nodePlatform, openFiles }, fixtureFolder("qwen3-next-tiny"), {
+    device: { reference: true },
+  });
+  expect(closes).toBe(1);
+  await tiny.dispose();
+  // What goes on behind a closed source's back, as storing the rest of a model does, ends when it is closed again.
+  expect(closes).toBe(2);
+});
 
 describe("chat", () => {
   test("streams text that the finish repeats", async () => {

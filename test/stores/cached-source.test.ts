@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import type { ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -186,6 +187,22 @@ describe("CachedSource", () => {
     expect(again.report.fetchedBytes).toBeLessThanOrEqual(data.length - Math.min(records, 1) * MIB);
   });
 
+  it("reads what is stored where nothing more can be entered", async () => {
+    const whole = await openCached();
+    await whole.read("data");
+    await whole.complete();
+    await whole.close();
+    const stores = new NodeStores("auto", folder);
+    stores.index.update = () => Promise.reject(new StoreError("full", { isFull: true }));
+    const again = await openCached({}, stores);
+    server.log.length = 0;
+    expect(same(await again.read("data"), data)).toBe(true);
+    expect(reads()).toEqual([]);
+    // A file of which nothing is stored.
+    expect(await again.read("config.json")).toEqual(new TextEncoder().encode("{}"));
+    expect(again.report.notice).toMatch(/no room for the whole model/);
+  });
+
   it("stops storing a model that is removed while it is loaded", async () => {
     const stores = new NodeStores("auto", folder);
     const source = await openCached({ fill: false }, stores);
@@ -195,6 +212,26 @@ describe("CachedSource", () => {
     await source.close();
     expect(source.report.notice).toMatch(/removed while it was in use/);
     expect(await readdir(join(folder, "weights"))).toEqual([]);
+  });
+
+  it("goes on storing when it is closed, until it is closed again", async () => {
+    const held: ServerResponse[] = [];
+    const mayPass = new Set(["bytes=0-2097151", "bytes=2097152-4194303"]);
+    server.onRequest = ({ headers: { range } }, response) => {
+      const isHeld = range !== undefined && range !== "bytes=0-1" && !mayPass.has(range);
+      if (isHeld) held.push(response);
+      return isHeld;
+    };
+    const source = await openCached({ outliveClose: true });
+    await source.read("data", { from: 0, to: 1 });
+    await source.close();
+    await expect.poll(() => source.report.storedBytes, { timeout: 20_000 }).toBe(4 * MIB);
+    await source.close();
+    for (const response of held) response.destroy();
+    server.onRequest = () => false;
+    const again = await openCached({ fill: false });
+    expect(same(await again.read("data"), data)).toBe(true);
+    expect(again.report.fetchedBytes).toBe(data.length - 4 * MIB);
   });
 
   it("ends what is under way when it is closed, and when a reader aborts only his wait", async () => {

@@ -74,7 +74,18 @@ const tests = {
     return { digest, notice };
   },
 
-  /** Loads a model as any user does, and continues a prompt. */
+  /** Loads a model and disposes of it at once; the bytes that were fetched until then. */
+  async fetchedUntilDisposed(url: string): Promise<number> {
+    let fetched = 0;
+    const onProgress = ({ store }: LoadProgress) => {
+      fetched = store?.fetchedBytes ?? fetched;
+    };
+    const llm = await LLM.load(url, { device: { reference: true }, onProgress });
+    await llm.dispose();
+    return fetched;
+  },
+
+  /** Loads a model as any user does, continues a prompt, and waits until the rest of the model is stored too. */
   async generate(url: string): Promise<{ tokenIds: readonly number[]; store?: StoreReport }> {
     let store: StoreReport | undefined;
     const onProgress = (progress: LoadProgress) => {
@@ -82,6 +93,7 @@ const tests = {
     };
     const llm = await LLM.load(url, { device: { reference: true }, onProgress });
     const { tokenIds } = await llm.generate([1, 2, 3], { maxTokens: 3, temperature: 0 }).finish();
+    while (!(await storedModels.list())[0]?.isComplete) await new Promise((resolve) => setTimeout(resolve, 50));
     await llm.dispose();
     return { tokenIds, store };
   },
