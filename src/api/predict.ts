@@ -1,7 +1,7 @@
+import { median } from "../common/typical-ms.ts";
 import type { AnswerTimes } from "../companion/measure-answers.ts";
 import type { LinkSpeed } from "../companion/measure-link.ts";
 import type { Welcome } from "../companion/protocol.ts";
-import { median } from "../engine/typical-ms.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import { ExpertReader } from "../paging/expert-reader.ts";
 import { slotsWithin } from "../runner/expert-budget.ts";

@@ -1,6 +1,6 @@
+import { median } from "../common/typical-ms.ts";
 import type { Engine } from "../engine/engine.ts";
 import { GREEDY } from "../engine/runner.ts";
-import { median } from "../engine/typical-ms.ts";
 
 /** Tokens before it counts: they compile, and fill slots of experts. */
 const WARM = 8;

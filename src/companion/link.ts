@@ -1,4 +1,5 @@
 import type { LinkState } from "../api/types.ts";
+import { pause } from "../common/waiting.ts";
 import { EventChannel } from "../engine/event-channel.ts";
 import { CompanionError, LLMError } from "../errors.ts";
 import { decodeFrame, encodeFrame, type Frame, FrameError, type Numbers } from "./frames.ts";
@@ -112,7 +113,7 @@ export class Link {
     let isDone = false;
     try {
       while (connection.socket.bufferedAmount > MAX_BUFFERED) {
-        await sleep(2);
+        await pause(2);
         if (this.#connection !== connection) throw new BrokenLink();
       }
       this.#send(connection, { ...header, id } as ToCompanion, parts);
@@ -178,7 +179,7 @@ export class Link {
         if (this.#isClosed) throw new LLMError("The model was disposed of.");
         const wait = delay * (0.5 + Math.random());
         if (performance.now() + wait < deadline) {
-          await sleep(wait);
+          await pause(wait);
           continue;
         }
         const { url } = this.#options;
@@ -274,5 +275,3 @@ function readFrame(data: unknown): Frame | CompanionError {
 }
 
 const isBusy = (error: unknown) => error instanceof CompanionError && error.reason === "busy";
-
-const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -1,4 +1,4 @@
-import { typicalMs } from "../engine/typical-ms.ts";
+import { typicalMs } from "../common/typical-ms.ts";
 import { CompanionError } from "../errors.ts";
 import type { ExpertShape } from "../paging/expert-host.ts";
 import type { Link } from "./link.ts";

@@ -1,4 +1,4 @@
-import { typicalMs } from "../engine/typical-ms.ts";
+import { typicalMs } from "../common/typical-ms.ts";
 import type { Link } from "./link.ts";
 
 export interface LinkSpeed {

@@ -1,3 +1,4 @@
+import { Bell } from "../common/waiting.ts";
 import { DeviceLostError, invariant } from "../errors.ts";
 
 /** Bytes, and where they go. */
@@ -33,7 +34,7 @@ export class StagingRing {
   readonly #all: readonly GPUBuffer[];
   readonly #free: Slab[];
   #open: Slab | undefined;
-  #waiting: (() => void)[] = [];
+  readonly #freed = new Bell();
   #lost: DeviceLostError | undefined;
 
   /** @param sizeBytes of a slab, which no single `put` exceeds */
@@ -49,7 +50,7 @@ export class StagingRing {
     this.#free = this.#all.map(emptySlab);
     void device.lost.then(({ message, reason }) => {
       this.#lost = new DeviceLostError(message || reason);
-      this.#wake();
+      this.#freed.ring();
     });
   }
 
@@ -63,7 +64,7 @@ export class StagingRing {
     if (this.#lost) throw this.#lost;
     let slab = this.#withRoom(size);
     while (!slab) {
-      await new Promise<void>((resolve) => this.#waiting.push(resolve));
+      await this.#freed.heard();
       if (this.#lost) throw this.#lost;
       slab = this.#withRoom(size);
     }
@@ -109,13 +110,7 @@ export class StagingRing {
 
   #release(buffer: GPUBuffer): void {
     this.#free.push(emptySlab(buffer));
-    this.#wake();
-  }
-
-  #wake(): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    for (const resolve of waiting) resolve();
+    this.#freed.ring();
   }
 }
 

@@ -1,3 +1,4 @@
+import { Turns } from "../common/turns.ts";
 import { StagingRing, type Upload } from "./staging-ring.ts";
 
 /** How many read, check and upload a few megabytes at once. */
@@ -12,24 +13,11 @@ const RING_BYTES = 4 * 2 ** 20;
 export class Uploads {
   readonly #device: GPUDevice;
   #ring: StagingRing | undefined;
-  #free = TURNS;
-  readonly #waiting: (() => void)[] = [];
+  /** Whoever reads and uploads a few megabytes does so in one of these, so that not too much of that is under way. */
+  readonly turns = new Turns(TURNS);
 
   constructor(device: GPUDevice) {
     this.#device = device;
-  }
-
-  /** Runs `work`, which reads and uploads a few megabytes, as soon as not too much of that is under way. */
-  async turn<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    try {
-      return await work();
-    } finally {
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free++;
-    }
   }
 
   /** Once it returns, all bytes were taken. Sizes are multiples of 4, but where there is room for what pads them. */

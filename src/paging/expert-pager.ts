@@ -1,10 +1,10 @@
 import type { PagingStats } from "../api/types.ts";
+import { eachAtOnce } from "../common/turns.ts";
 import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
 import type { Plan } from "../gpu/plan.ts";
 import type { Stop } from "../gpu/recorder.ts";
 import type { GpuBuffer } from "../gpu/resources.ts";
-import { eachAtOnce } from "../weights/each-at-once.ts";
 import type { ExpertArena } from "./expert-arena.ts";
 import { ExpertReader, type ExpertRows } from "./expert-reader.ts";
 import { ExpertSlots } from "./expert-slots.ts";

@@ -1,4 +1,4 @@
-import { median } from "../engine/typical-ms.ts";
+import { median } from "../common/typical-ms.ts";
 import type { Device } from "../gpu/device.ts";
 import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { WeightSource } from "../weights/format.ts";

@@ -1,4 +1,4 @@
-import { typicalMs } from "../engine/typical-ms.ts";
+import { typicalMs } from "../common/typical-ms.ts";
 import type { Device } from "../gpu/device.ts";
 import { Plan } from "../gpu/plan.ts";
 import { Recorder } from "../gpu/recorder.ts";

@@ -1,3 +1,4 @@
+import { Bell } from "../common/waiting.ts";
 import { HttpError } from "./http-error.ts";
 
 export interface GateLimits {
@@ -10,7 +11,7 @@ export interface GateLimits {
 export class Gate {
   readonly #limits: GateLimits;
   readonly #ofClient = new Map<string, number>();
-  readonly #waiters = new Set<() => void>();
+  readonly #emptied = new Bell();
   #count = 0;
 
   constructor(limits: GateLimits) {
@@ -50,7 +51,7 @@ export class Gate {
 
   /** Waits until all have left. */
   async empty(): Promise<void> {
-    while (this.#count > 0) await new Promise<void>((resolve) => this.#waiters.add(resolve));
+    while (this.#count > 0) await this.#emptied.heard();
   }
 
   #add(client: string, count: number): void {
@@ -58,8 +59,6 @@ export class Gate {
     const own = (this.#ofClient.get(client) ?? 0) + count;
     if (own > 0) this.#ofClient.set(client, own);
     else this.#ofClient.delete(client);
-    if (this.#count > 0) return;
-    for (const wake of this.#waiters) wake();
-    this.#waiters.clear();
+    if (this.#count === 0) this.#emptied.ring();
   }
 }

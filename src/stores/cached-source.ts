@@ -1,4 +1,5 @@
 import type { StoreReport } from "../api/types.ts";
+import { pause, unlessAborted } from "../common/waiting.ts";
 import { CheckpointError } from "../errors.ts";
 import type { FileLayout, FileSource } from "../weights/checkpoint.ts";
 import { type DownloadFile, Downloads } from "./downloads.ts";
@@ -6,7 +7,6 @@ import { keyOf } from "./key-of.ts";
 import { Records } from "./records.ts";
 import { StoredFile } from "./stored-file.ts";
 import { type KnownFile, removeFile, StoredModel } from "./stored-model.ts";
-import { pause, unlessAborted } from "./waiting.ts";
 import type { Span, Stores } from "./weight-store.ts";
 
 export interface CacheOptions {

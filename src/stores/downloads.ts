@@ -1,15 +1,15 @@
 import type { StoreReport } from "../api/types.ts";
+import { Turns } from "../common/turns.ts";
+import { Bell, pause, unlessAborted } from "../common/waiting.ts";
 import { CheckpointError } from "../errors.ts";
 import type { FileSource } from "../weights/checkpoint.ts";
-import { Slots } from "./slots.ts";
 import type { StoredFile } from "./stored-file.ts";
-import { Bell, pause, unlessAborted } from "./waiting.ts";
 import { storeError } from "./weight-store.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /** Records on their way at once, each from its request to its place in the store: this bounds memory. */
-const SLOTS = 6;
+const TURNS = 6;
 /** Of these, kept for what is awaited. */
 const RESERVED = 2;
 /** Fetched records that are kept in memory, for a reader who is just behind the filler. */
@@ -41,7 +41,7 @@ export class Downloads {
   readonly #remote: FileSource;
   readonly #options: DownloadOptions;
   readonly #files: DownloadFile[] = [];
-  readonly #slots = new Slots(SLOTS, RESERVED);
+  readonly #turns = new Turns(TURNS, RESERVED);
   /** By file and record, from the request until the record is written. */
   readonly #fetching = new Map<string, Promise<Bytes>>();
   readonly #keeping = new Set<Promise<void>>();
@@ -112,10 +112,10 @@ export class Downloads {
 
   /** Fetches a record for somebody who waits for it. */
   async fetch(file: DownloadFile, record: number): Promise<Bytes> {
-    return this.underWay(file, record) ?? this.#run(file, record, this.#slots.take(true));
+    return this.underWay(file, record) ?? this.#run(file, record, this.#turns.take(true));
   }
 
-  /** Fetches what is missing of all files, as slots are free, until `stop`. */
+  /** Fetches what is missing of all files, as turns are free, until `stop`. */
   fill(): void {
     this.#filling ??= this.#fill();
   }
@@ -147,10 +147,10 @@ export class Downloads {
   async #fill(): Promise<void> {
     const { signal } = this.#end;
     while (!signal.aborted && this.#isStoring) {
-      await this.#slots.take(false);
+      await this.#turns.take(false);
       const next = signal.aborted ? undefined : this.#missing();
       if (!next) {
-        this.#slots.give();
+        this.#turns.give();
         if (!signal.aborted) await this.#bell.heard();
         continue;
       }
@@ -182,9 +182,9 @@ export class Downloads {
     return undefined;
   }
 
-  #run(file: DownloadFile, record: number, slot: Promise<void>): Promise<Bytes> {
+  #run(file: DownloadFile, record: number, turn: Promise<void>): Promise<Bytes> {
     const key = keyOf(file, record);
-    const fetched = slot.then(() => this.#fetch(file, record));
+    const fetched = turn.then(() => this.#fetch(file, record));
     this.#fetching.set(key, fetched);
     // Whoever joined may try again at once.
     fetched.catch(() => this.#fetching.delete(key));
@@ -194,7 +194,7 @@ export class Downloads {
       .finally(() => {
         if (this.#fetching.get(key) === fetched) this.#fetching.delete(key);
         this.#keeping.delete(kept);
-        this.#slots.give();
+        this.#turns.give();
         this.#changed();
       });
     this.#keeping.add(kept);

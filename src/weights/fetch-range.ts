@@ -1,3 +1,4 @@
+import { pause } from "../common/waiting.ts";
 import { CheckpointError } from "../errors.ts";
 
 export interface HttpOptions {
@@ -154,7 +155,8 @@ async function request<T>({ url, label, options, signal, init, keptBytes, use }:
       }
       const asked = error instanceof TransientError ? error.retryAfterMs : 0;
       const backOff = Math.min(MAX_DELAY_MS, firstDelayMs * 2 ** (attempt - 1));
-      await delay(Math.max(Math.min(asked, MAX_ASKED_MS), backOff), signal);
+      await pause(Math.max(Math.min(asked, MAX_ASKED_MS), backOff), signal);
+      signal?.throwIfAborted();
     }
   }
 }
@@ -280,17 +282,3 @@ const refusal = (status: number): string =>
   status === 401 || status === 403
     ? `the server refuses access (${status}). The model may need a login, or a signed link has expired.`
     : `the server answered ${status}. Check the address.`;
-
-function delay(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", stop, { once: true });
-  });
-}

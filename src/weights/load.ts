@@ -1,9 +1,9 @@
 import type { Quantization } from "../api/types.ts";
+import { allSettled, eachAtOnce } from "../common/turns.ts";
 import type { Device } from "../gpu/device.ts";
 import type { GpuWeight } from "../gpu/resources.ts";
 import { TURNS } from "../gpu/uploads.ts";
 import { convertRows } from "./convert.ts";
-import { allSettled, eachAtOnce } from "./each-at-once.ts";
 import { dataBytes, isQuantized, scaleBytes, type WeightFormat, type WeightRows, type WeightSource } from "./format.ts";
 import { deviceFormat } from "./plan-format.ts";
 
@@ -59,7 +59,7 @@ export async function loadWeight(source: WeightSource, step: LoadStep): Promise<
     }
   };
   const { sliceRows, turns } = slicesOf(source, format);
-  await eachAtOnce(turns, TURNS, (slices) => device.uploads.turn(() => load(slices, sliceRows)));
+  await eachAtOnce(turns, TURNS, (slices) => device.uploads.turns.run(() => load(slices, sliceRows)));
   return { ...planned, data, scales };
 }
 

@@ -1,8 +1,8 @@
 import { LocalLLM } from "../../src/api/llm.ts";
 import type { Platform } from "../../src/api/platform.ts";
 import type { CompanionMode, CompanionOptions, LoadOptions } from "../../src/api/types.ts";
+import { median } from "../../src/common/typical-ms.ts";
 import { GREEDY } from "../../src/engine/runner.ts";
-import { median } from "../../src/engine/typical-ms.ts";
 import { createServer } from "../../src/server.ts";
 import { shapingProxy } from "../support/shaping-proxy.ts";
 

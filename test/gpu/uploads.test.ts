@@ -54,22 +54,6 @@ describe("Uploads", () => {
     }
   });
 
-  it("lets a bounded number work at once, and others after failures", async () => {
-    const { uploads } = await open();
-    let [running, most] = [0, 0];
-    const work = async (i: number) => {
-      most = Math.max(most, ++running);
-      await new Promise((resolve) => setTimeout(resolve, 1));
-      running--;
-      if (i % 3 === 0) throw new Error("no");
-      return i;
-    };
-    const results = await Promise.allSettled(Array.from({ length: 50 }, (_, i) => uploads.turn(() => work(i))));
-    expect(most).toBe(12);
-    expect(results.filter(({ status }) => status === "fulfilled").length).toBe(33);
-    expect(await Promise.all([1, 2].map((i) => uploads.turn(() => work(i))))).toEqual([1, 2]);
-  });
-
   it("fails on a lost device instead of waiting for it", async () => {
     const { adapter } = await openTestGpu();
     const device = await adapter.requestDevice();

@@ -1,5 +1,5 @@
+import { eachAtOnce } from "../../common/turns.ts";
 import type { DeltaWeights, ExpertWeights, Norm, QueryKeyNorms, Weight } from "../../ops/ops.ts";
-import { eachAtOnce } from "../../weights/each-at-once.ts";
 
 /**
  * The model's weights in canonical form: what every checkpoint of the family is turned into while it is opened, so that

@@ -1,6 +1,6 @@
 import type { ModelHost } from "../../api/model-host.ts";
+import { median, typicalMs } from "../../common/typical-ms.ts";
 import { GREEDY } from "../../engine/runner.ts";
-import { median, typicalMs } from "../../engine/typical-ms.ts";
 
 const TOKENS = 9;
 const REPLIES = 4;

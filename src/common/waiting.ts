@@ -1,6 +1,6 @@
 /** Wakes whoever waits for something to have changed. */
 export class Bell {
-  #waiting: (() => void)[] = [];
+  readonly #waiting: (() => void)[] = [];
 
   ring(): void {
     for (const wake of this.#waiting.splice(0)) wake();
@@ -23,15 +23,15 @@ export function unlessAborted<T>(work: Promise<T>, signal: AbortSignal | undefin
 }
 
 /** Waits, and no longer than until the signal aborts. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
+export function pause(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     const end = () => {
       clearTimeout(timer);
-      signal.removeEventListener("abort", end);
+      signal?.removeEventListener("abort", end);
       resolve();
     };
     const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end);
-    if (signal.aborted) end();
+    signal?.addEventListener("abort", end);
+    if (signal?.aborted) end();
   });
 }
