@@ -1,5 +1,5 @@
+import { EventChannel } from "../common/event-channel.ts";
 import type { EngineStats } from "../engine/engine.ts";
-import { EventChannel } from "../engine/event-channel.ts";
 import { invariant, LLMError, WorkerError } from "../errors.ts";
 import { parseHubId } from "../weights/hub-id.ts";
 import { generation } from "./generation.ts";

@@ -1,6 +1,6 @@
 import type { LinkState } from "../api/types.ts";
+import { EventChannel } from "../common/event-channel.ts";
 import { pause } from "../common/waiting.ts";
-import { EventChannel } from "../engine/event-channel.ts";
 import { CompanionError, LLMError } from "../errors.ts";
 import { decodeFrame, encodeFrame, type Frame, FrameError, type Numbers } from "./frames.ts";
 import { type ErrorParts, PATH, type ToCompanion, VERSION, type Welcome } from "./protocol.ts";

@@ -1,5 +1,5 @@
+import { EventChannel } from "../common/event-channel.ts";
 import type { EngineEvent, EngineRequest } from "./engine.ts";
-import { EventChannel } from "./event-channel.ts";
 import type { Snapshot } from "./prefix-tree.ts";
 import type { ResolvedSampling } from "./runner.ts";
 
