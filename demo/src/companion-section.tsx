@@ -100,7 +100,14 @@ function Foretold({ companion: { predicted, tried, mode } }: { companion: Compan
   const ways = Object.entries(predicted).sort(([, a], [, b]) => b - a);
   return (
     <table class="probes">
-      <caption class="hint">Expected of each way, and found where it was tried</caption>
+      <caption class="unseen">Tokens a second that each way promised, and that were found where it was tried</caption>
+      <thead>
+        <tr>
+          <th scope="col">Way</th>
+          <th scope="col">Expected</th>
+          <th scope="col">Found</th>
+        </tr>
+      </thead>
       <tbody>
         {ways.map(([way, speed]) => (
           <tr key={way}>
