@@ -1,53 +1,36 @@
 import { measureAnswers } from "../companion/measure-answers.ts";
 import { measureLink } from "../companion/measure-link.ts";
 import { CompanionError, OutOfMemoryError } from "../errors.ts";
-import type { ModelWeights } from "../models/qwen3-next/weights.ts";
-import type { RunnerOptions } from "../runner/memory-plan.ts";
-import type { WeightSource } from "../weights/format.ts";
 import { chooseWay, type Doubts, reasonFor, type Speeds, type Way } from "./choose-way.ts";
 import { companionOptions } from "./companion-options.ts";
-import { type Lean, leanOn, measuredInfo, openLink } from "./lean.ts";
-import type { LoadedModel } from "./load-model.ts";
-import type { Platform } from "./platform.ts";
+import { leanOn, measuredInfo, openLink } from "./lean.ts";
 import { predict } from "./predict.ts";
+import { type Loading, type StartedModel, startModel } from "./start-model.ts";
 import { trySpeed } from "./try-speed.ts";
-import type { LoadOptions } from "./types.ts";
-
-export interface Candidates {
-  readonly fingerprint: string;
-  readonly sources: ModelWeights<WeightSource>;
-  readonly runnerOptions: Omit<RunnerOptions, "kvFormat">;
-  /** Loads the model, alone where there is nothing to lean on. */
-  readonly start: (lean: Lean | undefined) => Promise<LoadedModel>;
-}
 
 /**
  * Loads a model in the way that writes most tokens a second: the one that promises most is tried with a short reply, and others
  * then as long as they promise more than what was found. @throws CompanionError
  */
-export async function loadBest(
-  platform: Platform,
-  options: LoadOptions,
-  { fingerprint, sources, runnerOptions, start }: Candidates,
-): Promise<LoadedModel> {
-  const { signal } = options;
+export async function loadBest(loading: Loading): Promise<StartedModel> {
+  const { platform, options, opened, runnerOptions, fingerprint } = loading;
   const companion = companionOptions(options.companion!);
   const link = await openLink(platform, companion, fingerprint);
   const { speed, measured, foretold } = await (async () => {
     const speed = { ...(await measureLink(link)), ...(await measureAnswers(link)) };
     const reached = { welcome: link.welcome, speed, isPrivate: companion.private ?? false };
-    const foretold = await predict(platform, sources, runnerOptions, options, reached);
+    const foretold = await predict(platform, opened.sources, runnerOptions, options, reached);
     return { speed, measured: measuredInfo(link, speed), foretold };
   })().finally(() => link.close());
 
   const { predicted, choice, doubts } = foretold;
   // Nothing has room. What loading says of that is said best there.
-  if (Object.keys(predicted).length === 0) return start(undefined);
+  if (Object.keys(predicted).length === 0) return startModel(loading);
   const load = async (way: Way) => {
-    if (way === "none") return start(undefined);
-    return start({ ...(await leanOn(platform, companion, fingerprint, way, speed)), choice });
+    if (way === "none") return startModel(loading);
+    return startModel(loading, { ...(await leanOn(platform, companion, fingerprint, way, speed)), choice });
   };
-  const trial = ({ engine }: LoadedModel) => trySpeed(engine, signal);
+  const trial = ({ engine }: StartedModel) => trySpeed(engine, options.signal);
   const { way, model, tried } = await takeBest(predicted, doubts, load, trial);
   const reason = reasonFor(predicted, tried);
   const { layers } = model.info.companion ?? {};

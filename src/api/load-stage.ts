@@ -1,8 +1,9 @@
 import type { ModelRunner } from "../runner/model-runner.ts";
 import { type LayerRange, stageConfig, stageWeights } from "../stages/stage-weights.ts";
-import { runnerOptions, startGpu } from "./load-model.ts";
+import { runnerOptions } from "./load-options.ts";
 import { openModel } from "./open-model.ts";
 import type { Platform } from "./platform.ts";
+import { startGpu } from "./start-runner.ts";
 import type { LoadOptions, ModelInfo, ModelSource } from "./types.ts";
 
 export interface StageLoad {
@@ -23,14 +24,14 @@ export async function loadStage(
   try {
     const whole = runnerOptions(config, options, usableVocabulary);
     const maxRows = Math.max(whole.maxBatchTokens, whole.maxSequences ?? 1);
-    return await startGpu(
+    return await startGpu({
       platform,
-      stageWeights(sources, range, maxRows),
-      { ...whole, config: stageConfig(config, range), isInner: range.to < config.layers.length },
-      { ...options, maxBatchTokens: whole.maxBatchTokens },
-      { start: () => {}, report: (_, bytes) => bytes !== undefined && onBytes(bytes) },
-      { loadWeight },
-    );
+      sources: stageWeights(sources, range, maxRows),
+      loadWeight,
+      runnerOptions: { ...whole, config: stageConfig(config, range), isInner: range.to < config.layers.length },
+      options: { ...options, maxBatchTokens: whole.maxBatchTokens },
+      progress: { start: () => {}, report: (_, bytes) => bytes !== undefined && onBytes(bytes) },
+    });
   } finally {
     await checkpoint.close();
   }

@@ -12,7 +12,7 @@ export interface ModelEngine extends Pick<Engine, "generate" | "clearCache" | "i
 export interface ModelHost {
   readonly engine: ModelEngine;
   /** Absent where the model has none, or its device does not hold them all. */
-  readonly experts: ExpertHost | undefined;
+  readonly experts?: ExpertHost;
   /** Absent where its device does not hold them all. */
   readonly layers?: LayerHost;
   /** Tells models apart that have the same shape. */

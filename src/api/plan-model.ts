@@ -4,7 +4,7 @@ import { pagingPlan, slotsWithin } from "../runner/expert-budget.ts";
 import { memoryPlan } from "../runner/memory-plan.ts";
 import { sparseLayers } from "../runner/paged-experts.ts";
 import { fetchKernels } from "../runner/record-step.ts";
-import { onDevice, runnerOptions } from "./load-model.ts";
+import { onDevice, runnerOptions } from "./load-options.ts";
 import { openModel } from "./open-model.ts";
 import type { Platform } from "./platform.ts";
 import type { ModelPlan, ModelSource, PlanOptions } from "./types.ts";

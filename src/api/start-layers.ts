@@ -3,7 +3,6 @@ import { NO_SUMS } from "../companion/remote-engine.ts";
 import { RemoteLayers } from "../companion/remote-layers.ts";
 import { CompanionError, InvalidRequestError } from "../errors.ts";
 import { ScratchArena } from "../gpu/scratch.ts";
-import type { ModelWeights } from "../models/qwen3-next/weights.ts";
 import type { RunnerOptions } from "../runner/memory-plan.ts";
 import { type LoadRunnerOptions, ModelRunner } from "../runner/model-runner.ts";
 import { pagedSources } from "../runner/paged-experts.ts";
@@ -18,17 +17,14 @@ import { loadWeight } from "../weights/load.ts";
 import { companionOptions } from "./companion-options.ts";
 import type { Lean } from "./lean.ts";
 import { openDevice } from "./open-device.ts";
-import type { Platform } from "./platform.ts";
+import type { RunnerRequest, StartedRunner } from "./start-runner.ts";
 import { storedBytes } from "./stored-bytes.ts";
-import type { LoadOptions, MemoryPlan, ModelInfo } from "./types.ts";
+import type { MemoryPlan } from "./types.ts";
 
 /** What a frame has beside rows. */
 const HEADER_BYTES = 2 ** 17;
 
-export interface StartedLayers {
-  readonly runner: StagedRunner;
-  readonly options: RunnerOptions;
-  readonly adapter: ModelInfo["adapter"];
+export interface StartedLayers extends StartedRunner<StagedRunner> {
   readonly layers: { readonly here: number; readonly there: number };
 }
 
@@ -37,15 +33,11 @@ export interface StartedLayers {
  * three stages. @throws CompanionError
  */
 export async function startLayers(
-  platform: Platform,
-  sources: ModelWeights<WeightSource>,
-  given: Omit<RunnerOptions, "kvFormat">,
-  { device: wanted, memory: budget, companion, signal }: LoadOptions,
-  progress: { start(bytes: number): void; report(phase: "weights" | "compile", bytes?: number): void },
+  { platform, sources, runnerOptions: given, options: wanted, progress, onDispose }: RunnerRequest,
   { link, choice }: Pick<Lean, "link" | "choice">,
-  onDispose: () => void,
 ): Promise<StartedLayers> {
-  const { device, kvFormat, adapter } = await openDevice(platform, wanted);
+  const { memory: budget, companion, signal } = wanted;
+  const { device, kvFormat, adapter } = await openDevice(platform, wanted.device);
   const runners: ModelRunner[] = [];
   try {
     const options = { ...given, kvFormat, maxBatchTokens: batchTokens(given, link) };

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { onDevice, runnerOptions } from "../api/load-model.ts";
+import { onDevice, runnerOptions } from "../api/load-options.ts";
 import type { PagingPlan } from "../api/types.ts";
 import { Device } from "../gpu/device.ts";
 import { BASELINE, type DeviceProfile } from "../gpu/profile.ts";

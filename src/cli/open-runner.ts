@@ -1,5 +1,5 @@
 import { readFile } from "node:fs/promises";
-import { onDevice, runnerOptions } from "../api/load-model.ts";
+import { onDevice, runnerOptions } from "../api/load-options.ts";
 import type { Quantization } from "../api/types.ts";
 import { InvalidRequestError } from "../errors.ts";
 import { Device } from "../gpu/device.ts";

@@ -1,5 +1,5 @@
 import { totalmem } from "node:os";
-import { onDevice, runnerOptions } from "../api/load-model.ts";
+import { onDevice, runnerOptions } from "../api/load-options.ts";
 import { openModel } from "../api/open-model.ts";
 import type { LoadOptions, MemoryPlan } from "../api/types.ts";
 import { InvalidRequestError } from "../errors.ts";

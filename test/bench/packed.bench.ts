@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, test } from "vitest";
-import { runnerOptions } from "../../src/api/load-model.ts";
+import { runnerOptions } from "../../src/api/load-options.ts";
 import { Device } from "../../src/gpu/device.ts";
 import { bindWeights } from "../../src/models/qwen3-next/bind-weights.ts";
 import { packItems } from "../../src/models/qwen3-next/pack-items.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { runnerOptions } from "../../src/api/load-model.ts";
+import { runnerOptions } from "../../src/api/load-options.ts";
 import { openDevice } from "../../src/api/open-device.ts";
 import { type OpenedModel, openModel } from "../../src/api/open-model.ts";
 import type { Device } from "../../src/gpu/device.ts";
