@@ -196,7 +196,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-const KILLS = Number(process.env.SLUICE_TEST_KILLS ?? 30);
+const KILLS = Number(process.env.SLUICE_KILLS ?? 30);
 
 test(`${KILLS} kills at random moments: each request ends right, or with one error`, async () => {
   const next = random(7);
