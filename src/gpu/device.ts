@@ -1,3 +1,4 @@
+import { pause } from "../common/waiting.ts";
 import { DeviceLostError, invariant, OutOfMemoryError, UnsupportedDeviceError } from "../errors.ts";
 import { compilesMatrices } from "./matrix-trial.ts";
 import { PipelineCache } from "./pipelines.ts";
@@ -131,6 +132,18 @@ export class Device {
     if (this.lost) throw this.lost;
     if (this.#fault instanceof GPUOutOfMemoryError) throw this.#outOfMemory(0, "what a step needs");
     invariant(!this.#fault, this.#fault?.message ?? "");
+  }
+
+  /** Waits for `work`. What fails because the device is gone fails with `DeviceLostError`. */
+  async settled<T>(work: Promise<T>): Promise<T> {
+    try {
+      return await work;
+    } catch (error) {
+      // The loss is told a little after what it breaks.
+      await pause(0);
+      this.check();
+      throw error;
+    }
   }
 
   dispose(): void {

@@ -10,7 +10,6 @@ import type {
 } from "../engine/runner.ts";
 import { invariant } from "../errors.ts";
 import type { Device } from "../gpu/device.ts";
-import { IdleWork } from "../gpu/idle-work.ts";
 import { Plan } from "../gpu/plan.ts";
 import { type PlanProfile, profilePlan } from "../gpu/profile-plan.ts";
 import type { GpuTensor, GpuWeight } from "../gpu/resources.ts";
@@ -39,8 +38,8 @@ import { expertArena, pagedSources, sparseLayers, withArena } from "./paged-expe
 import { Readback } from "./readback.ts";
 import { fetchKernels, type RecordedStep, recordStep, type StepKind, type StepSize } from "./record-step.ts";
 import { Sampler } from "./sampler.ts";
+import { type HiddenRows, StageSteps } from "./stage-steps.ts";
 import { StateCopies } from "./state-copies.ts";
-import { type StepAhead, StepsAhead } from "./steps-ahead.ts";
 
 const WEIGHTS_AT_ONCE = 4;
 
@@ -88,9 +87,6 @@ export interface Scores {
   readonly experts: readonly Uint32Array[];
 }
 
-/** What a layer has left [rows, H]. */
-export type HiddenRows = Float32Array<ArrayBuffer>;
-
 /** A model on one GPU: its weights, its state, and a plan for every kind of step, recorded when first needed. */
 export class ModelRunner implements Runner {
   readonly #device: Device;
@@ -99,11 +95,7 @@ export class ModelRunner implements Runner {
   readonly #plans = new Map<string, CompiledStep | Promise<CompiledStep>>();
   readonly #results: Readback;
   readonly #logits: Readback;
-  /** Decode steps of a stage, whose tokens or rows come from elsewhere. */
-  readonly #ahead: StepsAhead;
-  /** Someone says when there is time to encode. */
-  #isTold = false;
-  #idleWork: IdleWork | undefined;
+  readonly #stageSteps: StageSteps;
   readonly memory: MemoryPlan;
   /** Bytes of weights that one token reads: all but the idle experts and the embedding's other rows. */
   readonly weightBytes: number;
@@ -146,14 +138,14 @@ export class ModelRunner implements Runner {
     this.transfer = {
       slotBytes: copies.slotBytes,
       blockBytes: copies.blockBytes,
-      download: (slot, blocks) => this.#inOrder(undefined, () => this.#settled(copies.download(slot, blocks))),
+      download: (slot, blocks) => this.#inOrder(undefined, () => this.#device.settled(copies.download(slot, blocks))),
       upload: (state, blocks) => this.#now(() => copies.upload(state, blocks)),
     };
     this.memory = loaded.memory;
     this.weightBytes = loaded.weightBytes;
     this.#results = new Readback(device.gpu, loaded.parts.sampler.results.sizeBytes);
     this.#logits = new Readback(device.gpu, loaded.parts.limits.vocabularySize * 4);
-    this.#ahead = new StepsAhead(device.gpu);
+    this.#stageSteps = new StageSteps(device, loaded.parts, loaded.weights.embedding);
   }
 
   /**
@@ -267,7 +259,7 @@ export class ModelRunner implements Runner {
 
   /** Results read from the device so far. */
   get readbacks(): number {
-    return this.#results.count + this.#logits.count + this.#ahead.count;
+    return this.#results.count + this.#logits.count + this.#stageSteps.count;
   }
 
   setSampling(
@@ -291,7 +283,7 @@ export class ModelRunner implements Runner {
       this.#writeBatch(ordered, drawing.length, { hidden });
       if (drawing.length > 0) return this.#submit(compiled, drawing);
       await this.#execute(compiled, () => {});
-      await this.#settled(this.#device.queue.onSubmittedWorkDone());
+      await this.#device.settled(this.#device.queue.onSubmittedWorkDone());
       return [];
     });
     return steps.map((_, i) => drawn[order.indexOf(i)]);
@@ -314,7 +306,7 @@ export class ModelRunner implements Runner {
         const steps = rows.map((row) => ({ ...row, tokens: [row.token ?? 0] }));
         this.#writeBatch(steps, rows.length, { hidden, kept, isAhead });
       }
-      return isAhead ? this.#submitAhead(compiled, rows.length, hidden) : this.#submit(compiled, rows);
+      return isAhead ? this.#stageSteps.draw(compiled, rows.length, hidden) : this.#submit(compiled, rows);
     });
   }
 
@@ -344,58 +336,20 @@ export class ModelRunner implements Runner {
     return this.#inOrder(plan, async (compiled) => {
       const isAhead = kind === "decode" && !this.#pager;
       this.#writeBatch(steps, 0, { hidden, isAhead });
-      if (isAhead) return this.#passAhead(compiled, steps.length, hidden);
+      if (isAhead) return this.#stageSteps.pass(compiled, steps.length, hidden);
       const [bytes] = await this.#run(compiled, compiled.hidden, countTokens(steps));
       return new Float32Array(bytes);
     });
   }
 
-  /** Encodes the next step. Whoever hands results on calls this then; where nobody does, it is done a moment after a result. */
+  /** Between two steps of a stage, as `StageSteps` says. */
   encodeAhead(): void {
-    this.#isTold = true;
-    if (!this.#isDisposed && !this.isLost) this.#ahead.ready();
+    this.#stageSteps.encodeNext();
   }
 
-  /** Keeps the device's clocks up until the next step comes, which will be a while. A CPU has better things to do. */
+  /** Between two steps of a stage that are far apart, as `StageSteps` says. */
   keepAwake(): void {
-    if (this.#isDisposed || this.isLost || this.#device.profile.serialWorkgroups) return;
-    this.#idleWork ??= new IdleWork(this.#device.gpu);
-    this.#idleWork.submit();
-  }
-
-  #passAhead(step: CompiledStep, rows: number, hidden?: HiddenRows): Promise<HiddenRows> {
-    const [x] = step.hidden;
-    const output = { buffer: step.plan.bufferOf(x), offset: 0, sizeBytes: x.rows * x.columns * 4 };
-    const use = (bytes: ArrayBuffer) => new Float32Array(bytes.slice(0, rows * x.columns * 4));
-    return this.#runAhead(step.plan, x.rows, { hidden, output, use });
-  }
-
-  #submitAhead({ plan, logits }: CompiledStep, rows: number, hidden: HiddenRows): Promise<(Sampled | undefined)[]> {
-    const { gpu, sizeBytes } = this.#parts.sampler.results;
-    const use = (bytes: ArrayBuffer) => Array.from({ length: rows }, (_, s) => Sampler.parse(bytes, s));
-    return this.#runAhead(plan, logits!.rows, { hidden, output: { buffer: gpu!, offset: 0, sizeBytes }, use });
-  }
-
-  /** Runs a step of a stage: its rows, or tokens where it is the first, go to the device last of all. */
-  async #runAhead<T>(
-    plan: Plan,
-    maxRows: number,
-    step: { hidden?: HiddenRows; output: StepAhead["output"]; use: (bytes: ArrayBuffer) => T },
-  ): Promise<T> {
-    const { hidden, output, use } = step;
-    const { batch } = this.#parts;
-    const { data, columns } = this.#weights.embedding;
-    const tokens = batch.tokens(maxRows);
-    const input = hidden
-      ? { buffer: data!, offset: 0, sizeBytes: maxRows * columns * 4 }
-      : { buffer: batch.gpu!, offset: tokens.offset, sizeBytes: tokens.words.byteLength };
-    const read = this.#ahead.submit({ plan, input, output }, hidden ?? tokens.words);
-    batch.foresee(this.#device.queue);
-    // The device is busy for far longer with several rows than the host with encoding, and another part may come at once.
-    if (maxRows > 1) this.#ahead.ready();
-    const result = await this.#settled(read(use));
-    if (!this.#isTold) setTimeout(() => !this.#isDisposed && this.#ahead.ready(), 0);
-    return result;
+    this.#stageSteps.keepAwake();
   }
 
   /** The experts [rows, k] that each sparse layer chooses. Reads the tokens into the state. */
@@ -437,7 +391,7 @@ export class ModelRunner implements Runner {
     }
     this.#results.dispose();
     this.#logits.dispose();
-    this.#ahead.dispose();
+    this.#stageSteps.dispose();
     if (this.#branch) this.#device.free(this.#branch);
     else this.#device.dispose();
   }
@@ -503,7 +457,7 @@ export class ModelRunner implements Runner {
   async #compile(kind: StepKind, size: StepSize): Promise<CompiledStep> {
     const { pipelines, arena, profile } = this.#device;
     const recorded = recordStep(kind, size, this.#weights, this.#parts, profile);
-    const plan = await this.#settled(Plan.compile(recorded.recorder, pipelines, this.#options.scratch ?? arena));
+    const plan = await this.#device.settled(Plan.compile(recorded.recorder, pipelines, this.#options.scratch ?? arena));
     return { ...recorded, plan, cuts: kind === "decode" ? [] : CUTS };
   }
 
@@ -566,7 +520,7 @@ export class ModelRunner implements Runner {
       beforeDraw?.();
       const running = this.#pager.run(plan, finish, drop);
       this.#submitting = running;
-      return this.#settled(running);
+      return this.#device.settled(running);
     }
     const ends = beforeDraw ? [...cuts, drawsFrom] : cuts;
     let from = 0;
@@ -603,7 +557,7 @@ export class ModelRunner implements Runner {
     });
     return Promise.all(
       staging.map(async (buffer) => {
-        await this.#settled(buffer.mapAsync(GPUMapMode.READ));
+        await this.#device.settled(buffer.mapAsync(GPUMapMode.READ));
         const copy = buffer.getMappedRange().slice(0);
         buffer.destroy();
         return copy;
@@ -640,22 +594,10 @@ export class ModelRunner implements Runner {
       this.#results.read(results, (bytes) => drawing.map((_, s) => Sampler.parse(bytes, s))),
       ...scores.map((staging) => staging && this.#logits.read(staging, (bytes) => new Float32Array(bytes.slice(0)))),
     ] as const;
-    const [sampled, ...logits] = await this.#settled(Promise.all(reading));
+    const [sampled, ...logits] = await this.#device.settled(Promise.all(reading));
     return (sampled as (Sampled | undefined)[]).map(
       (one, s) => one && (logits[s] ? { ...one, logits: logits[s] as Float32Array } : one),
     );
-  }
-
-  /** What fails because the device is gone fails with `DeviceLostError`. */
-  async #settled<T>(work: Promise<T>): Promise<T> {
-    try {
-      return await work;
-    } catch (error) {
-      // The loss is told a little after what it breaks.
-      await new Promise((resolve) => setTimeout(resolve, 0));
-      this.#device.check();
-      throw error;
-    }
   }
 }
 
