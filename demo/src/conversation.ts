@@ -96,7 +96,7 @@ export function replaceFrom(conversation: Conversation, messageId: string, added
   return append(before(conversation, messageId), added);
 }
 
-export function changeMessage(
+function changeMessage(
   conversation: Conversation,
   messageId: string,
   change: (message: Message) => Message,

@@ -73,7 +73,7 @@ purify.addHook("afterSanitizeAttributes", (node) => {
   node.setAttribute("rel", "noopener noreferrer");
 });
 
-export function toHtml(text: string): string {
+function toHtml(text: string): string {
   return purify.sanitize(markdown.parse(text, { async: false }), {
     ALLOWED_TAGS:
       "p br hr a strong em del code pre blockquote ul ol li h3 h4 h5 h6 div table thead tbody tr th td".split(" "),

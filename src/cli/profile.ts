@@ -12,7 +12,7 @@ export interface StepProfile {
   readonly kernels: readonly KernelTime[];
 }
 
-export interface KernelTime {
+interface KernelTime {
   readonly kernel: string;
   readonly dispatches: number;
   readonly microseconds: number;

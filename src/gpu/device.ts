@@ -177,6 +177,6 @@ const LIMITS = [
 
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
 
-export function adapterName({ info }: GPUAdapter): string {
+function adapterName({ info }: GPUAdapter): string {
   return info.description || info.device || [info.vendor, info.architecture].filter(Boolean).join(" ") || "this GPU";
 }

@@ -13,7 +13,7 @@ export interface RecordedDispatch {
   readonly grid: readonly [number, number, number];
 }
 
-export type Resource =
+type Resource =
   | { readonly kind: "scratch"; readonly scratch: Scratch }
   | { readonly kind: "fixed"; readonly label: string; readonly gpu: GPUBuffer | undefined };
 

@@ -88,4 +88,4 @@ export class ScratchArena {
   }
 }
 
-export const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;
+const roundUp = (value: number, multiple: number): number => Math.ceil(value / multiple) * multiple;

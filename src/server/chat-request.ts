@@ -122,7 +122,7 @@ export function chatMessages(messages: RenderRequest["messages"]): ChatMessage[]
   return [{ role: "system", content: content.join("\n\n") }, ...plain.filter((other) => !isInstruction(other))];
 }
 
-export const contentText = (content: ChatMessage["content"]): string =>
+const contentText = (content: ChatMessage["content"]): string =>
   typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join("");
 
 const withoutUndefined = <T extends object>(object: T): T =>

@@ -77,7 +77,7 @@ export const sse = (data: object, event?: string): string =>
 export const DONE = "data: [DONE]\n\n";
 
 /** All replies, in the order in which they were asked for. */
-export async function collect(events: Events): Promise<Whole[]> {
+async function collect(events: Events): Promise<Whole[]> {
   const replies: { finish?: Finish; text: string; logprobs: ScoredToken[] }[] = [];
   for await (const { index, item } of events) {
     replies[index] ??= { text: "", logprobs: [] };

@@ -1,7 +1,7 @@
 import type { DecodeRow, ResolvedSampling, Sampled, SequenceStep } from "../engine/runner.ts";
 
 /** What steps are to a stage: no functions. Tokens that rows go on from are filled in before the first stage. */
-export type StageStep = Omit<SequenceStep, "mask">;
+type StageStep = Omit<SequenceStep, "mask">;
 export type StageRow = Omit<DecodeRow, "mask">;
 
 /** Bits of tokens by row, for rows that may not draw all. */

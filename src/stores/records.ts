@@ -6,7 +6,7 @@ import type { Span } from "./weight-store.ts";
  * Bytes of a record, where nobody says how a file is divided. Measured in Chromium (docs/weights.md): smaller ones cost
  * IndexedDB and the network more turns, larger ones make a reader of little wait for much.
  */
-export const RECORD_BYTES = 2 * 2 ** 20;
+const RECORD_BYTES = 2 * 2 ** 20;
 
 /** How a file is divided into records: in equal ones, or as its manifest says. */
 export class Records {

@@ -3,7 +3,7 @@ import { convertWeights } from "../../src/models/qwen3-next/weights.ts";
 import { GROUP, type WeightRows, type WeightSource } from "../../src/weights/format.ts";
 import { floatToHalf } from "../../src/weights/half.ts";
 
-export interface ReadLog {
+interface ReadLog {
   bytes: number;
   /** Waits so many milliseconds for a megabyte, as a slow store would. */
   msPerMegabyte: number;

@@ -19,7 +19,7 @@ const u16 = (b: Uint8Array, at: number) => b[at] + 256 * b[at + 1];
 const bit = (b: Uint8Array, at: number, i: number) => (b[at + int(i / 8)] >> (i % 8)) & 1;
 const i8 = (byte: number) => (byte > 127 ? byte - 256 : byte);
 
-export function f16(b: Uint8Array, at: number): number {
+function f16(b: Uint8Array, at: number): number {
   const bits = u16(b, at);
   const [exponent, fraction] = [int(bits / 1024) % 32, bits % 1024];
   const size = exponent === 0 ? fraction * 2 ** -24 : (1 + fraction / 1024) * 2 ** (exponent - 15);

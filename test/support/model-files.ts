@@ -11,15 +11,15 @@ export const tensors = [
   { name: "ids", dtype: "I64", shape: [1], data: new Uint8Array(8) },
 ];
 
-export function f32(values: number[]): Uint8Array {
+function f32(values: number[]): Uint8Array {
   return encodeRows(Float32Array.from(values), 1, "f32", "test").data;
 }
 
-export function bf16(values: number[]): Uint8Array {
+function bf16(values: number[]): Uint8Array {
   return encodeRows(Float32Array.from(values), 1, "bf16", "test").data;
 }
 
-export function f16(values: number[]): Uint8Array {
+function f16(values: number[]): Uint8Array {
   return encodeRows(Float32Array.from(values), 1, "f16", "test").data;
 }
 

@@ -4,7 +4,7 @@ import { Recorder } from "../../src/gpu/recorder.ts";
 import { batchConstants } from "../../src/runner/batch-buffer.ts";
 
 /** A large GPU's profile, whose subgroups multiply matrices: what no software adapter has. */
-export const LARGE_GPU: DeviceProfile = {
+const LARGE_GPU: DeviceProfile = {
   ...BASELINE,
   f16: true,
   roundActivations: true,

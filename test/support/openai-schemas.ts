@@ -133,7 +133,7 @@ const outputText = z.object({
   annotations: z.array(z.unknown()),
 });
 
-export const outputItem = z.discriminatedUnion("type", [
+const outputItem = z.discriminatedUnion("type", [
   z.object({
     ...itemHead,
     type: z.literal("message"),

@@ -10,12 +10,12 @@ export interface StoredPart {
 }
 
 /** What a matrix becomes: its parts, named by what follows `module.`, and the weights that these stand for. */
-export interface Written {
+interface Written {
   readonly parts: readonly StoredPart[];
   readonly values: Float32Array;
 }
 
-export type Matrix = { readonly rows: number; readonly columns: number; readonly values: Float32Array };
+type Matrix = { readonly rows: number; readonly columns: number; readonly values: Float32Array };
 export type Writer = (matrix: Matrix) => Written;
 
 /** A safetensors file's bytes for numbers of a float type. */
@@ -96,7 +96,7 @@ function groupwise({ rows, columns, values }: Matrix, options: GroupOptions): Gr
 }
 
 /** Rows of codes as streams of bits, lowest first, each row filled up to whole words. */
-export function bitStreams(rows: number, columns: number, bits: number, code: (row: number, column: number) => number) {
+function bitStreams(rows: number, columns: number, bits: number, code: (row: number, column: number) => number) {
   const words = Math.ceil((columns * bits) / 32);
   const data = new Uint8Array(rows * words * 4);
   for (let row = 0; row < rows; row++) {

@@ -110,7 +110,7 @@ export const recurrent: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gat
 };
 
 /** One token of each sequence, where a workgroup had better be one subgroup. */
-export const step: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, delta, state, batch) => {
+const step: typeof gatedDelta = ({ recorder, batchBuffer }, qkv, gates, delta, state, batch) => {
   const { keyDim, valueDim, valueHeads } = delta.shape;
   const lanesOfGroup = soloSubgroup(recorder.profile)!;
   const y = recorder.tensor("gated-delta", qkv.rows, valueHeads * valueDim);

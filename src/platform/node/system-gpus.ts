@@ -43,7 +43,7 @@ export function parseNvidiaSmi(text: string): Map<string, number> {
 }
 
 /** "Key:  value" lines, as NVIDIA's driver describes a GPU. */
-export const parseNvidiaInformation = (text: string): ReadonlyMap<string, string> =>
+const parseNvidiaInformation = (text: string): ReadonlyMap<string, string> =>
   new Map(Array.from(text.matchAll(/^([^:\n]+):[ \t]*(.*)$/gm), ([, key, value]) => [key.trim(), value.trim()]));
 
 type Found = Omit<SystemGpu, "index">;

@@ -25,7 +25,7 @@ export interface AttentionCase {
   readonly options?: HarnessOptions;
 }
 
-export const BLOCK = 16;
+const BLOCK = 16;
 const INACTIVE = 0xffffffff;
 
 export const shapeOf = (queryHeads: number, keyValueHeads: number, headDim: number, rotaryDim = headDim / 4) => ({

@@ -23,7 +23,7 @@ export const sampling = (options: Partial<ResolvedSampling> = {}): ResolvedSampl
   ...options,
 });
 
-export interface Drawer {
+interface Drawer {
   readonly sampling: ResolvedSampling;
   readonly prompt?: readonly number[];
   /** Rows of the first step; 1 by default. */

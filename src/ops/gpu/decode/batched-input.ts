@@ -37,7 +37,7 @@ export interface Deferred {
 }
 
 /** Where a kernel leaves what products want. */
-export interface Outputs {
+interface Outputs {
   readonly uses: readonly Fragment[];
   readonly sizes: Readonly<Record<string, number>>;
   /** Sizes of a workgroup for a row. */
