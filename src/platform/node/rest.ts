@@ -1,22 +1,15 @@
+import { setImmediate as queueTurn } from "node:timers";
+
 /**
- * Dawn's binding asks for results on every turn of the event loop, so that a process waiting for its GPU keeps a core
- * busy, which a software adapter would rather have. While a promise of these methods is open, turns rest a little.
+ * Dawn's binding asks for results on every turn of the event loop: it hands the global `setImmediate` a function that asks, and
+ * that one the next. Each is 0.8 kB that only a mark-compact frees, and a process that waits for its GPU keeps a core busy,
+ * which a software adapter would rather have. So these functions are taken from it, and called when it is worth asking; and
+ * turns rest a little while a result is awaited.
  */
 export function restWhileWaiting(globals: Record<string, unknown>): void {
-  const waiting = [
-    [globals.GPUBuffer, "mapAsync"],
-    [globals.GPUQueue, "onSubmittedWorkDone"],
-  ] as const;
-  for (const [type, method] of waiting) {
-    const { prototype } = type as { prototype: Record<string, (...args: unknown[]) => Promise<unknown>> };
-    const original = prototype[method];
-    prototype[method] = function (...args) {
-      const promise = original.apply(this, args);
-      open++;
-      if (!isTurning) turn(0);
-      promise.then(close, close);
-      return promise;
-    };
+  for (const [type, methods] of Object.entries(ASYNC)) {
+    const { prototype } = globals[type] as { prototype: Record<string, Method> };
+    for (const method of methods) prototype[method] = waiting(prototype[method], RESULTS.includes(method));
   }
 }
 
@@ -26,28 +19,134 @@ export function restWhileWaiting(globals: Record<string, unknown>): void {
  */
 export function stayAwake(forMs: number): void {
   awakeUntilMs = performance.now() + forMs;
-  if (!isTurning) turn(0);
+  beginTurning();
 }
 
 /** Longer than a step takes: after a step the next is expected. */
 export const AWAKE_MS = 30;
 
-let open = 0;
-let awakeUntilMs = 0;
-let isTurning = false;
-const close = () => {
-  open--;
+type Method = (...args: unknown[]) => Promise<unknown>;
+
+/** All that the binding asks for. */
+const ASYNC: Readonly<Record<string, readonly string[]>> = {
+  GPUAdapter: ["requestDevice"],
+  GPUDevice: ["createComputePipelineAsync", "createRenderPipelineAsync", "popErrorScope"],
+  GPUShaderModule: ["getCompilationInfo"],
+  GPUBuffer: ["mapAsync"],
+  GPUQueue: ["onSubmittedWorkDone"],
 };
+/** What the device has to compute first. */
+const RESULTS = ["mapAsync", "onSubmittedWorkDone"];
+/** `GPUMapMode.READ`: steps end with it. */
+const READ = 1;
 
 /** Results that come at once are not waited for longer. */
 const BUSY_TURNS = 16;
 const REST_MS = 0.05;
-const cell = new Int32Array(new SharedArrayBuffer(4));
+/** Awake, turns are this long: each makes garbage, and a shorter one would hear little earlier of what comes. */
+const TURN_MS = 0.006;
+/** Awake, this long lies between two questions at most, or this part of what is missing to when a result should come. */
+const ASK_MS = 0.1;
+const ASK_PART = 1 / 8;
 
-function turn(count: number): void {
-  const isAwake = awakeUntilMs > 0 && performance.now() < awakeUntilMs;
-  isTurning = isAwake || open > 0;
+const cell = new Int32Array(new SharedArrayBuffer(4));
+let isTurning = false;
+/** Since turning began. */
+let turns = 0;
+let turnMs = 0;
+let awakeUntilMs = 0;
+/** How often memory is read to fill up a turn. */
+let fill = 0;
+
+/** Functions that ask: one of each GPU of which something is awaited. */
+let questions: (() => void)[] = [];
+let askedMs = 0;
+/** Results that are awaited, and those of them that are read. */
+let open = 0;
+let reading = 0;
+/** When the device could begin with what is read next, and how long it had for the one before. */
+let readSinceMs = 0;
+let readMs = 0;
+
+function waiting(original: Method, isResult: boolean): Method {
+  return function (this: unknown, ...args) {
+    const promise = withoutTurns(() => original.apply(this, args));
+    if (isResult) watch(promise, args[0] === READ);
+    beginTurning();
+    return promise;
+  };
+}
+
+/** Whatever `call` would do on the next turn of the event loop becomes a question. */
+function withoutTurns<T>(call: () => T): T {
+  const { setImmediate } = globalThis;
+  globalThis.setImmediate = takeQuestion as unknown as typeof setImmediate;
+  try {
+    return call();
+  } finally {
+    globalThis.setImmediate = setImmediate;
+  }
+}
+
+function takeQuestion(question: () => void): void {
+  questions.push(question);
+}
+
+function watch(result: Promise<unknown>, isRead: boolean): void {
+  open++;
+  if (isRead && reading++ === 0) readSinceMs = performance.now();
+  const done = isRead ? endRead : end;
+  result.then(done, done);
+}
+
+function end(): void {
+  open--;
+}
+
+function endRead(): void {
+  open--;
+  reading--;
+  const now = performance.now();
+  readMs = now - readSinceMs;
+  readSinceMs = now;
+}
+
+function beginTurning(): void {
+  if (isTurning) return;
+  isTurning = true;
+  turns = 0;
+  queueTurn(turn);
+}
+
+function turn(): void {
+  const now = performance.now();
+  const isAwake = now < awakeUntilMs;
+  isTurning = isAwake || open > 0 || questions.length > 0;
   if (!isTurning) return;
-  if (count >= BUSY_TURNS && !isAwake) Atomics.wait(cell, 0, 0, REST_MS);
-  setImmediate(turn, count + 1);
+  queueTurn(turn);
+  if (isAwake) fillUp(now);
+  else if (open > 0 && turns++ >= BUSY_TURNS) Atomics.wait(cell, 0, 0, REST_MS);
+  // Last of all: who waits for a result hears of it behind this turn.
+  if (questions.length > 0 && (!isAwake || now - askedMs >= pauseMs(now))) ask(now);
+}
+
+/** Makes a turn as long as it shall be, having learnt from those before how. Asking for the time would make garbage itself. */
+function fillUp(now: number): void {
+  fill = Math.max(0, fill + (now - turnMs < TURN_MS ? 8 : -8));
+  turnMs = now;
+  for (let i = 0; i < fill; i++) Atomics.load(cell, 0);
+}
+
+/** A step takes about as long as the one before: then is when to ask often. */
+function pauseMs(now: number): number {
+  return reading > 0 ? Math.min(ASK_MS, Math.abs(readSinceMs + readMs - now) * ASK_PART) : ASK_MS;
+}
+
+function ask(now: number): void {
+  askedMs = now;
+  const due = questions;
+  questions = [];
+  withoutTurns(() => {
+    for (const question of due) question();
+  });
 }
