@@ -44,8 +44,8 @@ const READ = 1;
 const BUSY_TURNS = 16;
 const REST_MS = 0.05;
 /** Awake, turns are this long: each makes garbage, and a shorter one would hear little earlier of what comes. */
-const TURN_MS = 0.006;
-/** Awake, this long lies between two questions at most, or this part of what is missing to when a result should come. */
+const TURN_MS = 0.004;
+/** Awake, this long lies between two questions at most, or this part of what a result is away from when it should come. */
 const ASK_MS = 0.1;
 const ASK_PART = 1 / 8;
 
@@ -64,9 +64,10 @@ let askedMs = 0;
 /** Results that are awaited, and those of them that are read. */
 let open = 0;
 let reading = 0;
-/** When the device could begin with what is read next, and how long it had for the one before. */
+/** When the device could begin with what is read next, and how long it had for those before: steps of several sizes may take turns. */
 let readSinceMs = 0;
-let readMs = 0;
+const readMs = new Float64Array(4);
+let reads = 0;
 
 function waiting(original: Method, isResult: boolean): Method {
   return function (this: unknown, ...args) {
@@ -107,7 +108,7 @@ function endRead(): void {
   open--;
   reading--;
   const now = performance.now();
-  readMs = now - readSinceMs;
+  readMs[reads++ % readMs.length] = now - readSinceMs;
   readSinceMs = now;
 }
 
@@ -137,9 +138,11 @@ function fillUp(now: number): void {
   for (let i = 0; i < fill; i++) Atomics.load(cell, 0);
 }
 
-/** A step takes about as long as the one before: then is when to ask often. */
+/** A step takes about as long as one of those before: then is when to ask often. */
 function pauseMs(now: number): number {
-  return reading > 0 ? Math.min(ASK_MS, Math.abs(readSinceMs + readMs - now) * ASK_PART) : ASK_MS;
+  let pause = ASK_MS;
+  if (reading > 0) for (const ms of readMs) pause = Math.min(pause, Math.abs(readSinceMs + ms - now) * ASK_PART);
+  return pause;
 }
 
 function ask(now: number): void {
