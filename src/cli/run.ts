@@ -38,8 +38,9 @@ function sluice(): Command {
     .addHelpText(
       "after",
       `
-A model is the folder of a Hugging Face checkpoint, or the URL of one. Where
-none is given it is Sprout, a small model that comes with the package.
+A model is the folder of a Hugging Face checkpoint, a .gguf, the URL of either,
+or hf:owner/name. Where none is given it is Sprout, a small model that comes
+with the package.
 
 Examples:
   $ sluice chat
