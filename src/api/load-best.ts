@@ -3,16 +3,20 @@ import { measureLink } from "../companion/measure-link.ts";
 import { CompanionError, OutOfMemoryError } from "../errors.ts";
 import { chooseWay, type Doubts, reasonFor, type Speeds, type Way } from "./choose-way.ts";
 import { companionOptions } from "./companion-options.ts";
-import { leanOn, measuredInfo, openLink } from "./lean.ts";
+import { type Lean, leanOn, measuredInfo, openLink } from "./lean.ts";
 import { predict } from "./predict.ts";
-import { type Loading, type StartedModel, startModel } from "./start-model.ts";
+import type { Loading, StartedModel } from "./start-model.ts";
 import { trySpeed } from "./try-speed.ts";
 
 /**
  * Loads a model in the way that writes most tokens a second: the one that promises most is tried with a short reply, and others
- * then as long as they promise more than what was found. @throws CompanionError
+ * then as long as they promise more than what was found. `start` is given, as importing it here would cut a page's first chunk
+ * in two. @throws CompanionError
  */
-export async function loadBest(loading: Loading): Promise<StartedModel> {
+export async function loadBest(
+  loading: Loading,
+  start: (loading: Loading, lean?: Lean) => Promise<StartedModel>,
+): Promise<StartedModel> {
   const { platform, options, opened, runnerOptions, fingerprint } = loading;
   const companion = companionOptions(options.companion!);
   const link = await openLink(platform, companion, fingerprint);
@@ -25,10 +29,10 @@ export async function loadBest(loading: Loading): Promise<StartedModel> {
 
   const { predicted, choice, doubts } = foretold;
   // Nothing has room. What loading says of that is said best there.
-  if (Object.keys(predicted).length === 0) return startModel(loading);
+  if (Object.keys(predicted).length === 0) return start(loading);
   const load = async (way: Way) => {
-    if (way === "none") return startModel(loading);
-    return startModel(loading, { ...(await leanOn(platform, companion, fingerprint, way, speed)), choice });
+    if (way === "none") return start(loading);
+    return start(loading, { ...(await leanOn(platform, companion, fingerprint, way, speed)), choice });
   };
   const trial = ({ engine }: StartedModel) => trySpeed(engine, options.signal);
   const { way, model, tried } = await takeBest(predicted, doubts, load, trial);

@@ -69,7 +69,7 @@ async function startAsAsked(loading: Loading): Promise<StartedModel> {
   const { companion } = options;
   if (!companion) return startModel(loading);
   const { mode = "auto" } = companionOptions(companion);
-  if (mode === "auto") return (await import("./load-best.ts")).loadBest(loading);
+  if (mode === "auto") return (await import("./load-best.ts")).loadBest(loading, startModel);
   const { leanOn } = await import("./lean.ts");
   return startModel(loading, await leanOn(platform, companion, fingerprint, mode));
 }
