@@ -20,6 +20,7 @@ import type { WeightSource } from "../weights/format.ts";
 import { madeUpSource } from "../weights/made-up.ts";
 import { openCheckpoint } from "../weights/open-checkpoint.ts";
 import { deviceFormat } from "../weights/plan-format.ts";
+import type { ModelOptions } from "./options.ts";
 
 export interface OpenedModel {
   readonly checkpoint: Checkpoint;
@@ -59,16 +60,7 @@ export function madeUp({ sources, ...model }: OpenedModel, quantization: Quantiz
   return { ...model, sources: made, isSynthetic: false };
 }
 
-export interface OpenRunnerOptions {
-  readonly adapter?: string;
-  readonly dtype: "auto" | "f32" | "f16";
-  readonly precise?: boolean;
-  readonly quantization: Quantization;
-  readonly context?: number;
-  readonly memory?: string;
-  readonly reference?: boolean;
-  /** Leave out the checks that browsers make. */
-  readonly fast?: boolean;
+export interface OpenRunnerOptions extends ModelOptions {
   /** Tokens of one prefill step. */
   readonly batchTokens?: number;
   readonly maxSequences?: number;

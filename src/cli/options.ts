@@ -12,6 +12,7 @@ export interface ModelOptions {
   readonly reference?: boolean;
   /** False: a model of the network is read anew each time. */
   readonly cache?: boolean;
+  /** Leave out the checks that browsers make. */
   readonly fast?: boolean;
 }
 

@@ -1,5 +1,6 @@
 import type { EngineEvent, EngineRequest, EngineStats } from "../engine/engine.ts";
 import { CompanionError } from "../errors.ts";
+import { scoredOnce } from "./scored-once.ts";
 
 interface ReplyingEngine {
   readonly isLost: boolean;
@@ -32,14 +33,7 @@ export class FailoverEngine {
   async *generate(request: EngineRequest): AsyncGenerator<EngineEvent, void, void> {
     const reply = [...(request.reply ?? [])];
     const { length } = reply;
-    let scored = 0;
-    const score =
-      request.score &&
-      ((logits: Float32Array, position: number) => {
-        if (position < scored) return;
-        scored = position + 1;
-        request.score!(logits, position);
-      });
+    const score = scoredOnce(request);
     if (!this.#coming) {
       try {
         for await (const event of this.#first.generate({ ...request, score })) {

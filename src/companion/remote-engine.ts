@@ -3,6 +3,7 @@ import type { EngineEvent, EngineRequest, EngineStats } from "../engine/engine.t
 import { floats } from "./frames.ts";
 import { BrokenLink, type Link } from "./link.ts";
 import type { GenerateMessage, WireEvent } from "./protocol.ts";
+import { scoredOnce } from "./scored-once.ts";
 
 const NO_STATS: EngineStats = {
   running: 0,
@@ -35,14 +36,7 @@ export class RemoteEngine {
     const reply = [...(request.reply ?? [])];
     const limit = sampling.maxTokens;
     let hasBegun = false;
-    let scored = 0;
-    const score =
-      request.score &&
-      ((logits: Float32Array, position: number) => {
-        if (position < scored) return;
-        scored = position + 1;
-        request.score!(logits, position);
-      });
+    const score = scoredOnce(request);
     while (!signal?.aborted) {
       // A mask depends on what was drawn: it goes with each token.
       const part = {

@@ -1,4 +1,4 @@
-import { isSoftware } from "./profile.ts";
+import { adapterName, isSoftware } from "./profile.ts";
 
 /** What a person or a test wants to know about an adapter; the names and values are WebGPU's. */
 export interface AdapterDescription {
@@ -24,8 +24,7 @@ export function describeAdapter(adapter: GPUAdapter): AdapterDescription {
   const { info, limits } = adapter;
   const features = [...adapter.features].sort();
   return {
-    // Browsers keep the last two to themselves.
-    name: info.description || info.device || `${info.vendor} ${info.architecture}`.trim() || "an unnamed adapter",
+    name: adapterName(info),
     isSoftware: isSoftware(info),
     features,
     subgroupSize: features.includes("subgroups") ? [info.subgroupMinSize, info.subgroupMaxSize] : undefined,

@@ -2,7 +2,7 @@ import { pause } from "../common/waiting.ts";
 import { DeviceLostError, invariant, OutOfMemoryError, UnsupportedDeviceError } from "../errors.ts";
 import { compilesMatrices } from "./matrix-trial.ts";
 import { PipelineCache } from "./pipelines.ts";
-import { type DeviceProfile, isSoftware, MATRICES, profileOf } from "./profile.ts";
+import { adapterName, type DeviceProfile, isSoftware, MATRICES, profileOf } from "./profile.ts";
 import { ScratchArena } from "./scratch.ts";
 import { Uploads } from "./uploads.ts";
 
@@ -55,7 +55,7 @@ export class Device {
   static async open({ gpu, adapter, withoutF16, precise, withoutSubgroups }: DeviceRequest): Promise<Device> {
     const features = FEATURES.filter((f) => adapter.features.has(f));
     const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]));
-    const name = adapterName(adapter);
+    const name = adapterName(adapter.info);
     try {
       const device = await adapter.requestDevice({ label: "sluice", requiredFeatures: features, requiredLimits });
       const profile = profileOf(device, adapter.info, gpu.wgslLanguageFeatures, {
@@ -176,7 +176,3 @@ const LIMITS = [
 ] as const;
 
 export const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(bytes < 1e8 ? 1 : 0)} MB`;
-
-function adapterName({ info }: GPUAdapter): string {
-  return info.description || info.device || [info.vendor, info.architecture].filter(Boolean).join(" ") || "this GPU";
-}

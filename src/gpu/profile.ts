@@ -45,6 +45,10 @@ export interface MatrixShape {
   readonly k: number;
 }
 
+/** Browsers keep the first two to themselves. */
+export const adapterName = ({ description, device, vendor, architecture }: GPUAdapterInfo): string =>
+  description || device || `${vendor} ${architecture}`.trim() || "an unnamed adapter";
+
 /** Whether an adapter computes on the CPU. */
 export const isSoftware = (info: GPUAdapterInfo): boolean =>
   info.isFallbackAdapter ||

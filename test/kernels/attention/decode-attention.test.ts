@@ -1,23 +1,10 @@
-import { describe, expect, test } from "vitest";
-import { expectClose } from "../../support/compare.ts";
-import type { HarnessOptions } from "../../support/kernel-harness.ts";
-import { type AttentionCase, runAttention, shapeOf } from "./attention-case.ts";
-
-const small = shapeOf(4, 2, 64);
-
-async function checkCase(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
-  const { harness, rows, queries, y, expected, expectedQueries } = await runAttention({ ...c, kind: "decode" });
-  await harness.run();
-  const width = expected.columns;
-  expectClose((await harness.read(queries)).subarray(0, rows * width), expectedQueries.data, 2e-6, "queries");
-  expectClose((await harness.read(y)).subarray(0, rows * width), expected.data, limit, "attention");
-  expect.hasAssertions();
-  harness.dispose();
-}
+import { describe, test } from "vitest";
+import { shapeOf } from "./attention-case.ts";
+import { attentionChecks, small } from "./attention-checks.ts";
 
 // Software adapters have kernels of their own; both kinds run there.
 describe.each([{}, { serialWorkgroups: true }])("attention (decode) without %o", (without) => {
-  const check = (c: Omit<AttentionCase, "kind">, limit?: number) => checkCase(withOptions(c, without), limit);
+  const { check, checkEnded } = attentionChecks("decode", without);
 
   test.each([1, 2, 63, 64, 65, 129, 1000])("a context of %i tokens", (length) =>
     check({ shape: small, sequences: [{ position: length - 1, count: 1 }] }),
@@ -62,26 +49,6 @@ describe.each([{}, { serialWorkgroups: true }])("attention (decode) without %o",
       },
       5e-3,
     ));
-  test("rows of sequences that have ended", async () => {
-    const { harness, y, expected } = await runAttention({
-      options: { without },
-      kind: "decode",
-      shape: small,
-      sequences: [5, 80, 33].map((position) => ({ position, count: 1 })),
-      inactive: [1],
-    });
-    await harness.run();
-    const actual = await harness.read(y);
-    const { columns } = expected;
-    expect([...actual.subarray(columns, 2 * columns)]).toEqual(Array(columns).fill(0));
-    expectClose(actual.subarray(0, columns), expected.data.subarray(0, columns), 5e-6);
-    expectClose(actual.subarray(2 * columns, 3 * columns), expected.data.subarray(2 * columns), 5e-6);
-    harness.dispose();
-  });
+  test("rows of sequences that have ended", checkEnded);
   test("large logits", () => check({ shape: small, sharpness: 1e3, sequences: [{ position: 200, count: 1 }] }, 1e-4));
-});
-
-const withOptions = <C extends Omit<AttentionCase, "kind">>(c: C, without: HarnessOptions["without"]): C => ({
-  ...c,
-  options: { without, ...c.options },
 });

@@ -1,21 +1,10 @@
-import { describe, expect, test } from "vitest";
-import { expectClose } from "../../support/compare.ts";
-import type { HarnessOptions } from "../../support/kernel-harness.ts";
-import { type AttentionCase, runAttention, shapeOf } from "./attention-case.ts";
-
-const small = shapeOf(4, 2, 64);
-
-async function checkCase(c: Omit<AttentionCase, "kind">, limit = 5e-6) {
-  const { harness, rows, y, expected } = await runAttention({ ...c, kind: "prefill" });
-  await harness.run();
-  expectClose((await harness.read(y)).subarray(0, rows * expected.columns), expected.data, limit, "attention");
-  expect.hasAssertions();
-  harness.dispose();
-}
+import { describe, test } from "vitest";
+import { shapeOf } from "./attention-case.ts";
+import { attentionChecks, small } from "./attention-checks.ts";
 
 // Software adapters have kernels of their own; both kinds run there.
 describe.each([{}, { serialWorkgroups: true }])("attention (prefill) without %o", (without) => {
-  const check = (c: Omit<AttentionCase, "kind">, limit?: number) => checkCase(withOptions(c, without), limit);
+  const { check, checkEnded } = attentionChecks("prefill", without);
 
   for (const position of [0, 1, 63, 64, 100]) {
     test.each([1, 3, 17, 63, 64, 65, 130])(`%i tokens from ${position}`, (count) =>
@@ -54,26 +43,6 @@ describe.each([{}, { serialWorkgroups: true }])("attention (prefill) without %o"
       },
       5e-3,
     ));
-  test("rows of sequences that have ended", async () => {
-    const { harness, y, expected } = await runAttention({
-      options: { without },
-      kind: "prefill",
-      shape: small,
-      sequences: [5, 80, 33].map((position) => ({ position, count: 1 })),
-      inactive: [1],
-    });
-    await harness.run();
-    const actual = await harness.read(y);
-    const { columns } = expected;
-    expect([...actual.subarray(columns, 2 * columns)]).toEqual(Array(columns).fill(0));
-    expectClose(actual.subarray(0, columns), expected.data.subarray(0, columns), 5e-6);
-    expectClose(actual.subarray(2 * columns, 3 * columns), expected.data.subarray(2 * columns), 5e-6);
-    harness.dispose();
-  });
+  test("rows of sequences that have ended", checkEnded);
   test("large logits", () => check({ shape: small, sharpness: 1e3, sequences: [{ position: 50, count: 40 }] }, 1e-4));
-});
-
-const withOptions = <C extends Omit<AttentionCase, "kind">>(c: C, without: HarnessOptions["without"]): C => ({
-  ...c,
-  options: { without, ...c.options },
 });
