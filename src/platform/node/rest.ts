@@ -2,9 +2,9 @@ import { setImmediate as queueTurn } from "node:timers";
 
 /**
  * Dawn's binding asks for results on every turn of the event loop: it hands the global `setImmediate` a function that asks, and
- * that one the next. Each is 0.8 kB that only a mark-compact frees, and a process that waits for its GPU keeps a core busy,
- * which a software adapter would rather have. So these functions are taken from it, and called when it is worth asking; and
- * turns rest a little while a result is awaited.
+ * makes another one for the next turn. Each leaves 0.65 kB that only a mark-compact frees, and a process that waits for its
+ * GPU keeps a core busy, which a software adapter would rather have. So these functions are taken from it, and called when it
+ * is worth asking; and turns rest while a result is awaited.
  */
 export function restWhileWaiting(globals: Record<string, unknown>): void {
   for (const [type, methods] of Object.entries(ASYNC)) {
@@ -43,6 +43,9 @@ const READ = 1;
 /** Results that come at once are not waited for longer. */
 const BUSY_TURNS = 16;
 const REST_MS = 0.05;
+/** A rest is this part of what a result is away from when it should come, within bounds. */
+const REST_PART = 1 / 4;
+const LONGEST_REST_MS = 0.25;
 /** Awake, turns are this long: each makes garbage, and a shorter one would hear little earlier of what comes. */
 const TURN_MS = 0.004;
 /** Awake, this long lies between two questions at most, or this part of what a result is away from when it should come. */
@@ -126,9 +129,9 @@ function turn(): void {
   if (!isTurning) return;
   queueTurn(turn);
   if (isAwake) fillUp(now);
-  else if (open > 0 && turns++ >= BUSY_TURNS) Atomics.wait(cell, 0, 0, REST_MS);
+  else if (open > 0 && turns++ >= BUSY_TURNS) rest(now);
   // Last of all: who waits for a result hears of it behind this turn.
-  if (questions.length > 0 && (!isAwake || now - askedMs >= pauseMs(now))) ask(now);
+  if (questions.length > 0 && (!isAwake || now - askedMs >= Math.min(ASK_MS, awayMs(now) * ASK_PART))) ask(now);
 }
 
 /** Makes a turn as long as it shall be, having learnt from those before how. Asking for the time would make garbage itself. */
@@ -138,11 +141,16 @@ function fillUp(now: number): void {
   for (let i = 0; i < fill; i++) Atomics.load(cell, 0);
 }
 
-/** A step takes about as long as one of those before: then is when to ask often. */
-function pauseMs(now: number): number {
-  let pause = ASK_MS;
-  if (reading > 0) for (const ms of readMs) pause = Math.min(pause, Math.abs(readSinceMs + ms - now) * ASK_PART);
-  return pause;
+function rest(now: number): void {
+  const ms = reading > 0 ? Math.min(LONGEST_REST_MS, awayMs(now) * REST_PART) : 0;
+  Atomics.wait(cell, 0, 0, Math.max(REST_MS, ms));
+}
+
+/** How far off it is that a step has taken as long as one of those before: they take turns, and are much alike. */
+function awayMs(now: number): number {
+  let away = Number.POSITIVE_INFINITY;
+  if (reading > 0) for (const ms of readMs) away = Math.min(away, Math.abs(readSinceMs + ms - now));
+  return away;
 }
 
 function ask(now: number): void {
