@@ -87,6 +87,8 @@ const test: ViteUserConfig["test"] = {
   fileParallelism: false,
   testTimeout: 240_000,
   hookTimeout: 240_000,
+  // What comes about by itself may take long where others are busy too; who waits for it learns the last value all the same.
+  expect: { poll: { timeout: 120_000, interval: 10 } },
 };
 
 export default defineConfig(({ mode }): ViteUserConfig => {
