@@ -38,6 +38,9 @@ export class BrokenLink extends Error {}
 /** Bytes that wait in the socket before more is given to it. */
 const MAX_BUFFERED = 2 ** 20;
 
+/** Signs of life that may be missing, one after the other, before a link counts as broken. */
+const BEATS = 4;
+
 const FIRST_DELAY_MS = 40;
 const LAST_DELAY_MS = 1000;
 
@@ -53,7 +56,8 @@ export class Link {
   #connection: Connection | undefined;
   #connecting: Promise<Connection> | undefined;
   #nextId = 1;
-  #heardMs = 0;
+  /** Beats since something was heard. */
+  #quiet = 0;
   #heartbeat: ReturnType<typeof setInterval> | undefined;
   #isClosed = false;
   readonly #waiting: (() => void)[] = [];
@@ -224,7 +228,7 @@ export class Link {
       socket.addEventListener("close", () => end(new BrokenLink()));
       socket.addEventListener("error", () => end(new BrokenLink()));
       socket.addEventListener("message", ({ data }) => {
-        this.#heardMs = performance.now();
+        this.#quiet = 0;
         const frame = readFrame(data);
         if (frame instanceof Error) return end(frame);
         this.counts.receivedBytes += (data as ArrayBuffer).byteLength;
@@ -240,18 +244,20 @@ export class Link {
         this.#welcome = welcome;
         this.#connection = connection;
         clearInterval(this.#heartbeat);
-        this.#heartbeat = setInterval(() => this.#beat(connection!, end), silenceMs / 4);
+        this.#heartbeat = setInterval(() => this.#beat(connection!, end), silenceMs / BEATS);
         resolve(connection);
       });
     });
   }
 
-  /** Asks for a sign of life after some silence, and gives up after more. */
+  /**
+   * Asks for a sign of life after some silence, and gives up after more. That is counted in beats, not by the clock: where
+   * this side itself stood still, what came meanwhile was not heard yet, and nobody was silent.
+   */
   #beat(connection: Connection, end: (reason: Error) => void): void {
-    const { silenceMs } = this.#options;
-    const silence = performance.now() - this.#heardMs;
-    if (silence > silenceMs) end(new BrokenLink());
-    else if (silence > silenceMs / 3) this.#send(connection, { kind: "ping", id: 0 });
+    this.#quiet++;
+    if (this.#quiet > BEATS) end(new BrokenLink());
+    else if (this.#quiet > 1) this.#send(connection, { kind: "ping", id: 0 });
   }
 
   /** The connection is gone; whoever waits for an answer learns it. */

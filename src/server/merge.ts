@@ -7,7 +7,12 @@ export interface Indexed<T> {
 /** The items of several streams as they come. A stream that fails ends all; leaving early ends them too. */
 export async function* merge<T>(streams: readonly AsyncIterable<T>[]): AsyncGenerator<Indexed<T>, void, void> {
   const iterators = streams.map((stream) => stream[Symbol.asyncIterator]());
-  const take = async (index: number) => ({ index, result: await iterators[index].next() });
+  const take = (index: number) => {
+    const step = iterators[index].next().then((result) => ({ index, result }));
+    // A failure is met by who takes the next item, which may be later; until then nobody awaits it.
+    step.catch(() => {});
+    return step;
+  };
   const pending = new Map(iterators.map((_, index) => [index, take(index)]));
   try {
     while (pending.size > 0) {
@@ -19,8 +24,6 @@ export async function* merge<T>(streams: readonly AsyncIterable<T>[]): AsyncGene
       }
     }
   } finally {
-    // Those that fail together with the first have nobody else to tell.
-    for (const step of pending.values()) step.catch(() => {});
     await Promise.allSettled(iterators.map((iterator) => iterator.return?.()));
   }
 }

@@ -41,8 +41,7 @@ test("a model within a budget says what one without it says, in the memory that 
   }
   expect(platform.openSources).toBe(1);
   await paged.dispose();
-  await new Promise((resolve) => setTimeout(resolve, 0));
-  expect(platform.openSources).toBe(0);
+  await expect.poll(() => platform.openSources).toBe(0);
   expect(platform.openDevices).toBe(0);
 });
 

@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { TLSSocket } from "node:tls";
 import { fileURLToPath } from "node:url";
-import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { buildCli, onTestAdapter, sluice } from "../support/cli.ts";
 import { client, dataOf } from "../support/http.ts";
 import { fixtureFolder } from "../support/reference-model.ts";
@@ -105,11 +105,11 @@ it("speaks HTTPS, and reads its certificate anew on SIGHUP", async () => {
   expect(await nameOf()).toBe("first");
   certify("second");
   child.kill("SIGHUP");
-  await vi.waitFor(async () => expect(await nameOf()).toBe("second"), { timeout: 20_000 });
+  await expect.poll(nameOf).toBe("second");
   // One that cannot be read is told, and the last goes on.
   rmSync(cert);
   child.kill("SIGHUP");
-  await vi.waitFor(() => expect(said()).toContain("cannot be read"), { timeout: 20_000 });
+  await expect.poll(said).toContain("cannot be read");
   expect(await nameOf()).toBe("second");
   child.kill("SIGTERM");
   expect(await ended(child)).toBe(0);

@@ -12,7 +12,7 @@ let openai: OpenAI;
 beforeAll(async () => {
   llm = await LocalLLM.load(nodePlatform, "demo/public/models/sprout", {
     device: { adapter: testAdapterName, dtype: "f32" },
-    ...{ maxContext: 1024, maxSequences: 2, cacheTokens: 4096, maxBatchTokens: 64 },
+    ...{ maxContext: 1024, maxSequences: 2, cacheTokens: 4096, maxBatchTokens: 16 },
   });
   server = createServer(llm, { rehearse: false });
   openai = new OpenAI({ baseURL: `${await server.listen({ port: 0 })}/v1`, apiKey: "EMPTY", maxRetries: 0 });
@@ -97,7 +97,8 @@ it("stops reading a prompt in its midst", async () => {
   abort.abort();
   tell("prefill", await until(({ running }) => running === 0));
   const after = (await llm.stats()).tokens;
-  expect(after.prompt - before.prompt).toBeLessThan(700);
+  // Of 900, in some 60 steps.
+  expect(after.prompt - before.prompt).toBeLessThan(800);
   expect(after.reply).toBe(before.reply);
   await expect(reply).rejects.toThrow(/abort/i);
 });

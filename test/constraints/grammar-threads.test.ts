@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, expect, it } from "vitest";
+import { afterEach, beforeAll, expect, it, vi } from "vitest";
 import { GrammarHost, type GrammarVocabulary } from "../../src/constraints/grammar-host.ts";
 import type { GrammarThread } from "../../src/constraints/grammar-messages.ts";
 import { GrammarThreads } from "../../src/constraints/grammar-threads.ts";
@@ -35,6 +35,7 @@ beforeAll(buildCli);
 afterEach(() => {
   threads.dispose();
   expect(alive.size).toBe(0);
+  vi.useRealTimers();
 });
 
 it("gives the masks that this thread would, whether they are waited for or not", async () => {
@@ -60,6 +61,8 @@ it("tells what makes no grammar, and goes on", async () => {
 });
 
 it("follows others while one is being compiled that takes too long, and ends that", async () => {
+  // It takes too long when that is said.
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   threads = new GrammarThreads(start, vocabulary, 4000);
   const other = await threads.constrain(easy, "format");
   let isCompiling = true;
@@ -77,6 +80,7 @@ it("follows others while one is being compiled that takes too long, and ends tha
   const another = await threads.constrain(formatStructure({ kind: "json" }), "format");
   expect(another.mask([])).toHaveLength(4);
   expect(isCompiling).toBe(true);
+  vi.advanceTimersByTime(4000);
   await expect(refused).rejects.toThrow(InvalidRequestError);
   await expect(refused).rejects.toThrow(/schema: it takes too long/);
 });

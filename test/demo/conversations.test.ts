@@ -91,7 +91,7 @@ it("reads again where something of its own was written while it was reading", as
     });
   });
   writeElsewhere("Theirs");
-  await vi.waitUntil(() => read.mock.calls.length === 1);
+  await expect.poll(() => read.mock.calls).toHaveLength(1);
   conversations.changeConversation(id, say("Mine"));
   answer();
   await settled();

@@ -272,7 +272,9 @@ describe("Engine", () => {
 
   it("brings back states that left the device, where that is faster than to read the tokens again", async () => {
     for (const copyMs of [0, 30]) {
-      const delay = async () => void (nowMs += 2);
+      const delay = async () => {
+        nowMs += 2;
+      };
       const runner = new FakeRunner({ slots: 3, blocks: 60, delay });
       const { download } = runner.transfer;
       const slow = gate();

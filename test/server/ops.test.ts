@@ -12,6 +12,7 @@ import { reportThroughput } from "../../src/server/report-throughput.ts";
 import type { RequestRecord } from "../../src/server/request-record.ts";
 import { startTracing } from "../../src/server/tracing.ts";
 import { createServer, type LLMServer, type ServerOptions } from "../../src/server.ts";
+import { gate } from "../support/gate.ts";
 import { client, dataOf } from "../support/http.ts";
 import { finish, ScriptedLLM, say, untilAborted } from "../support/scripted-llm.ts";
 
@@ -35,13 +36,10 @@ afterEach(async () => {
 
 it("loses no accepted request when it is closed under load, and says meanwhile that it drains", async () => {
   let begun = 0;
-  let release!: () => void;
-  const released = new Promise<void>((resolve) => {
-    release = resolve;
-  });
+  const release = gate();
   const slow = async function* () {
     begun++;
-    await released;
+    await release.promise;
     yield* say("all ", "of ", "it");
   };
   const { server, api } = await serve(new ScriptedLLM(slow));
@@ -51,11 +49,11 @@ it("loses no accepted request when it is closed under load, and says meanwhile t
     return { status: reply.status, text: await reply.text() };
   });
   const all = Promise.allSettled(replies);
-  await vi.waitFor(() => expect(begun).toBeGreaterThan(9), { timeout: 20_000, interval: 1 });
-  const closed = server.close({ timeoutMs: 5000 });
+  await expect.poll(() => begun, { interval: 1 }).toBeGreaterThan(9);
+  const closed = server.close({ timeoutMs: 60_000 });
   const health = await api.get("/health");
   expect([health.status, health.headers.get("retry-after")]).toEqual([503, "5"]);
-  release();
+  release.open();
   const answers = await all;
   await closed;
   let whole = 0;
@@ -154,7 +152,7 @@ describe("the record of a request", () => {
     const records: RequestRecord[] = [];
     const { api } = await serve(llm, { ...options, onRequest: (record) => records.push(record) });
     await (await api.post(path, request, { headers: { "X-Request-Id": "mine" } })).text();
-    await vi.waitFor(() => expect(records).toHaveLength(1));
+    await expect.poll(() => records).toHaveLength(1);
     return records[0];
   }
 
@@ -186,7 +184,7 @@ describe("the record of a request", () => {
     const reply = await api.post(chat, { ...body, stream: true }, { signal: abort.signal });
     abort.abort();
     await reply.text().catch(() => {});
-    await vi.waitFor(() => expect(records[0]?.replies).toMatchObject({ finish: ["abort"] }));
+    await expect.poll(() => records[0]?.replies).toMatchObject({ finish: ["abort"] });
   });
 
   it("is a line that holds prompts only where they are asked for", async () => {
@@ -206,6 +204,7 @@ describe("the record of a request", () => {
 });
 
 it("reports throughput while something is going on, and is silent else", async () => {
+  vi.useFakeTimers();
   const lines: string[] = [];
   const llm = new ScriptedLLM();
   const stats = await llm.stats();
@@ -215,14 +214,16 @@ it("reports throughput while something is going on, and is silent else", async (
     new Log({ write: (line) => lines.push(line) }),
     10,
   );
-  await sleep(50);
+  await vi.advanceTimersByTimeAsync(50);
   expect(lines).toEqual([]);
   reply = 100;
-  await vi.waitFor(() => expect(lines.length).toBe(1));
+  await vi.advanceTimersByTimeAsync(50);
+  expect(lines).toHaveLength(1);
   expect(lines[0]).toMatch(
-    /Avg generation throughput: [\d.]+ tokens\/s, Running: 0 reqs, .*KV cache usage: 25.0%.*hit rate: 25.0%/,
+    /Avg generation throughput: 10000.0 tokens\/s, Running: 0 reqs, .*KV cache usage: 25.0%.*hit rate: 25.0%/,
   );
   stop();
+  vi.useRealTimers();
 });
 
 it("sends a span of a request to a collector, under the trace of its client", async () => {
@@ -233,10 +234,15 @@ it("sends a span of a request to a collector, under the trace of its client", as
   await once(collector, "listening");
   vi.stubEnv("OTEL_EXPORTER_OTLP_ENDPOINT", `http://127.0.0.1:${(collector.address() as { port: number }).port}`);
   const tracing = await startTracing();
-  const { api } = await serve(new ScriptedLLM(), { onRequest: (record) => tracing.trace(record) });
+  const traced = gate();
+  const onRequest = (record: RequestRecord) => {
+    tracing.trace(record);
+    traced.open();
+  };
+  const { api } = await serve(new ScriptedLLM(), { onRequest });
   const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   await (await api.post(chat, body, { headers: { traceparent } })).text();
-  await sleep(20);
+  await traced.promise;
   await tracing.close();
   collector.close();
   const sent = Buffer.concat(bodies).toString();

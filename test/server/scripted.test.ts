@@ -4,6 +4,7 @@ import type { GenerationEvent } from "../../src/api/types.ts";
 import { NumericalError } from "../../src/errors.ts";
 import { createServer, type LLMServer, type ServerOptions } from "../../src/server.ts";
 import * as anthropic from "../support/anthropic-schemas.ts";
+import { gate } from "../support/gate.ts";
 import { type Client, client, dataOf, jsonEvents } from "../support/http.ts";
 import * as openai from "../support/openai-schemas.ts";
 import { finish, ScriptedLLM, say, untilAborted } from "../support/scripted-llm.ts";
@@ -260,17 +261,22 @@ describe("thoughts and calls", () => {
 
 describe("long waits", () => {
   it("are filled with comments that say how far the prompt has been read", async () => {
+    const told = gate();
     const api = await serve(
       new ScriptedLLM(async function* () {
         yield { kind: "prefill", done: 0, total: 100 };
         yield { kind: "prefill", done: 64, total: 100 };
-        await sleep(100);
+        await told.promise;
         yield* say("Hello");
       }),
       { heartbeatMs: 20 },
     );
-    const reply = await api.post("/v1/chat/completions", { messages, stream: true });
-    const text = await reply.text();
+    const { body } = await api.post("/v1/chat/completions", { messages, stream: true });
+    let text = "";
+    for await (const bytes of body!.pipeThrough(new TextDecoderStream())) {
+      text += bytes;
+      if (text.includes(": prefill")) told.open();
+    }
     expect(text).toMatch(/^data: \{[^\n]*"role":"assistant"[^\n]*\n\n(: prefill 64\/100\n\n)+data: /);
     expect(jsonEvents(dataOf(text)).length).toBe(3);
   });
@@ -312,11 +318,11 @@ describe("long waits", () => {
 });
 
 describe("failures", () => {
-  const failing = () =>
+  const failing = (when?: Promise<void>) =>
     new ScriptedLLM(async function* () {
       yield { kind: "prefill", done: 0, total: 5 };
       yield { kind: "text", text: "Hel", tokenIds: [1] };
-      await sleep(20);
+      await when;
       throw new NumericalError("not a number");
     });
   const quiet = { onError: () => {} };
@@ -356,8 +362,11 @@ describe("failures", () => {
   });
 
   it("of a late whole reply are its body", async () => {
-    const api = await serve(failing(), { ...quiet, earlyBodyMs: 5 });
+    const late = gate();
+    const api = await serve(failing(late.promise), { ...quiet, earlyBodyMs: 5 });
     const reply = await api.post("/v1/chat/completions", { messages });
+    expect(reply.status).toBe(200);
+    late.open();
     openai.errorBody.parse(JSON.parse(await reply.text()));
   });
 
@@ -467,13 +476,3 @@ describe("stopping", () => {
     expect(jsonEvents(dataOf(await reply.text())).at(-1)).toMatchObject({ error: { code: "stopped" } });
   });
 });
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-function gate() {
-  let open!: () => void;
-  const promise = new Promise<void>((resolve) => {
-    open = resolve;
-  });
-  return { promise, open };
-}

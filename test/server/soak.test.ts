@@ -98,7 +98,7 @@ it("never mixes 64 streams, each with a canary of its own", async () => {
   }
   expect(llm.runner.largestBatch).toBeGreaterThan(8);
   expect(llm.engine.stats()).toMatchObject({ running: 0, waiting: 0, blocks: { used: 0 } });
-}, 120_000);
+});
 
 it("takes no more memory after 1,000 turns than after the first hundreds", async () => {
   setFlagsFromString("--expose-gc");
@@ -126,7 +126,7 @@ it("takes no more memory after 1,000 turns than after the first hundreds", async
   if (isLong) console.log(`From turn 400 to turn 1,000 the heap grew by ${grown.toFixed(2)} MiB.`);
   expect(grown).toBeLessThan(2);
   expect(llm.engine.stats()).toMatchObject({ running: 0, waiting: 0, blocks: { used: 0 } });
-}, 120_000);
+});
 
 const MODELS = [
   { name: "qwen3-next-tiny", folder: fixtureFolder("qwen3-next-tiny"), prompt: tokens(150, 29) },

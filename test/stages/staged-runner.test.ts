@@ -40,9 +40,13 @@ function only(step: number): Uint32Array<ArrayBuffer> {
   return mask;
 }
 
-async function reply(engine: Engine, request: EngineRequest): Promise<number[]> {
+async function reply(engine: Engine, request: EngineRequest, onToken = () => {}): Promise<number[]> {
   const tokens: number[] = [];
-  for await (const event of engine.generate(request)) if (event.kind === "token") tokens.push(event.sampled.token);
+  for await (const event of engine.generate(request)) {
+    if (event.kind !== "token") continue;
+    tokens.push(event.sampled.token);
+    onToken();
+  }
   return tokens;
 }
 
@@ -89,8 +93,7 @@ describe("layers in several stages", () => {
   test("fail together when one is gone", async () => {
     const model = await openStagedModel(checkpoint(), [2], OPTIONS);
     const engine = new Engine(model.runner);
-    const under = reply(engine, REQUESTS[0]);
-    setTimeout(() => model.runner.lose("stage 1 ended"), 20);
+    const under = reply(engine, REQUESTS[0], () => model.runner.lose("stage 1 ended"));
     await expect(under).rejects.toMatchObject({ name: "DeviceLostError", reason: "stage 1 ended" });
     expect(engine.isLost).toBe(true);
     await expect(reply(engine, REQUESTS[0])).rejects.toMatchObject({ name: "DeviceLostError" });

@@ -13,7 +13,7 @@ export interface ShapingProxy {
   readonly target: string;
   /** Breaks all connections, as a network does. */
   kill(): void;
-  /** Carries nothing any more, without a word. */
+  /** Carries nothing by the connections at hand any more, without a word. */
   mute(): void;
   /** Breaks them, and takes no more. */
   close(): Promise<void>;
@@ -23,7 +23,7 @@ export interface ShapingProxy {
 export async function shapingProxy(target: string, { delayMs = 0, bitsPerSecond }: Shape = {}): Promise<ShapingProxy> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
-  let isMuted = false;
+  const muted = new WeakSet<Socket>();
   const server = createServer((client) => {
     const upstream = connect(Number(port), hostname);
     for (const [from, to] of [
@@ -34,7 +34,7 @@ export async function shapingProxy(target: string, { delayMs = 0, bitsPerSecond 
       from.setNoDelay(true);
       let freeMs = 0;
       from.on("data", (bytes: Buffer) => {
-        if (isMuted) return;
+        if (muted.has(from)) return;
         const now = performance.now();
         freeMs = Math.max(freeMs, now) + (bitsPerSecond ? (8000 * bytes.length) / bitsPerSecond : 0);
         const wait = freeMs + delayMs - now;
@@ -58,7 +58,7 @@ export async function shapingProxy(target: string, { delayMs = 0, bitsPerSecond 
     target,
     kill,
     mute: () => {
-      isMuted = true;
+      for (const socket of sockets) muted.add(socket);
     },
     close: () =>
       new Promise((resolve) => {

@@ -39,13 +39,6 @@ const failure = (work: Promise<unknown>): Promise<Error> =>
     (error) => error,
   );
 
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (let i = 0; !(await condition()); i++) {
-    expect(i, "too long").toBeLessThan(2000);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
 describe("two workers", () => {
   let local: LocalLLM;
   let pool: GpuPool;
@@ -110,7 +103,7 @@ describe("two workers", () => {
     }
     expect(last).toMatchObject({ kind: "finish", reason: "abort" });
     for await (const event of pool.generate(PROMPT, params)) if (event.kind === "text") break;
-    await until(async () => (await pool.stats()).running === 0);
+    await expect.poll(async () => (await pool.stats()).running).toBe(0);
   });
 });
 
@@ -118,16 +111,18 @@ describe("a worker that ends", () => {
   test("is started again, and its requests are asked of another where nothing was given away", async () => {
     const events: string[] = [];
     const onChange: PoolOptions["onChange"] = (label, { state }) => events.push(`${label} ${state}`);
-    const { hosts, pool } = await open(2, { onChange });
+    const { hosts, pool } = await open(2, { times: { waitMs: 120_000 }, onChange });
     const expected = (await pool.generate(PROMPT, GREEDY).finish()).tokenIds;
 
-    // Both work on a prompt of which nothing has come yet.
+    // One of two prompts is with a worker from which nothing can come.
+    hosts[0].signal("SIGSTOP");
     const unbegun = [1, 2].map((seed) => pool.generate(longPrompt(seed), { ...GREEDY, maxTokens: 3 }).finish());
-    await until(async () => (await pool.stats()).workers!.every(({ stats }) => stats.running > 0));
+    await new Promise(setImmediate);
     hosts[0].signal("SIGKILL");
     for (const finish of await Promise.all(unbegun)) expect(finish.tokenIds).toHaveLength(3);
+    expect((await pool.stats()).workers![1].stats.cachedTokens.queried).toBeGreaterThanOrEqual(280);
 
-    await until(() => events.includes("worker 0 live"));
+    await expect.poll(() => events).toContain("worker 0 live");
     expect(events).toEqual(["worker 0 dead", "worker 0 live"]);
     expect((await pool.stats()).workers!.map(({ restarts }) => restarts)).toEqual([1, 0]);
 
@@ -149,13 +144,13 @@ describe("a worker that ends", () => {
   test("that does not answer is ended", async () => {
     const reasons: string[] = [];
     const onChange: PoolOptions["onChange"] = (_, { state, reason }) => reasons.push(`${state}: ${reason}`);
-    const { hosts, pool } = await open(1, { times: { silenceMs: 3000, waitMs: 60_000 }, onChange });
+    const { hosts, pool } = await open(1, { times: { silenceMs: 3000, waitMs: 120_000 }, onChange });
     const { pid } = hosts[0];
     hosts[0].signal("SIGSTOP");
     const reply = await pool.generate(PROMPT, GREEDY).finish();
     expect(reply.tokenIds).toHaveLength(12);
     expect(reasons[0]).toBe("dead: it gave no sign of life for 3 s");
-    expect(hosts[0].starts).toBe(2);
+    expect(hosts[0].starts).toBeGreaterThanOrEqual(2);
     expect(() => process.kill(pid, 0)).toThrow();
     await pool.dispose();
   });
@@ -163,7 +158,7 @@ describe("a worker that ends", () => {
   test("fails what waits too long for another", async () => {
     const { hosts, pool } = await open(1, { times: { waitMs: 50, restartMs: [60_000, 60_000] } });
     hosts[0].signal("SIGKILL");
-    await until(async () => (await pool.stats()).workers![0].isLive === false);
+    await expect.poll(async () => (await pool.stats()).workers![0].isLive).toBe(false);
     const error = await failure(pool.tokenize("x"));
     expect(error).toBeInstanceOf(WorkerLostError);
     expect(error).toMatchObject({ hasBegun: false });
@@ -181,7 +176,7 @@ describe("a worker that ends", () => {
     };
     const error = await failure(GpuPool.load(hosts, folder, { ...OPTIONS, onProgress }));
     expect(error).toMatchObject({ name: "WorkerError", message: expect.stringContaining("SIGKILL") });
-    await until(() => hosts.every(({ pid }) => !isAlive(pid)));
+    await expect.poll(() => hosts.filter(({ pid }) => isAlive(pid))).toEqual([]);
     const missing = await failure(GpuPool.load(testHosts(2), "no/such/folder", OPTIONS));
     expect(missing).toBeInstanceOf(CheckpointError);
   });
@@ -200,7 +195,7 @@ const KILLS = Number(process.env.SLUICE_KILLS ?? 30);
 
 test(`${KILLS} kills at random moments: each request ends right, or with one error`, async () => {
   const next = random(7);
-  const { hosts, pool } = await open(2, { times: { restartMs: [10, 100], waitMs: 30_000 } });
+  const { hosts, pool } = await open(2, { times: { restartMs: [10, 100], waitMs: 120_000 } });
   const expected = new Map<number, readonly number[]>();
   for (const seed of [0, 1, 2]) {
     expected.set(seed, (await pool.generate(longPrompt(seed), { ...GREEDY, temperature: 1, seed }).finish()).tokenIds);
@@ -227,10 +222,8 @@ test(`${KILLS} kills at random moments: each request ends right, or with one err
   const heaps: number[] = [];
   for (let kill = 0; kill < KILLS; kill++) {
     const isCalm = next() < 0.5;
-    await until(async () => {
-      const live = (await pool.stats()).workers!.map(({ isLive }) => isLive);
-      return isCalm ? live.every(Boolean) : live.some(Boolean);
-    });
+    const live = async () => (await pool.stats()).workers!.filter(({ isLive }) => isLive).length;
+    await expect.poll(live).toBeGreaterThanOrEqual(isCalm ? 2 : 1);
     await new Promise((resolve) => setTimeout(resolve, next() * 400));
     const victim = hosts[Math.floor(next() * 2)];
     if (isAlive(victim.pid)) victim.signal("SIGKILL");
@@ -249,7 +242,7 @@ test(`${KILLS} kills at random moments: each request ends right, or with one err
       `${heaps.filter((_, i) => i % Math.ceil(KILLS / 8) === 0).map((bytes) => (bytes / 2 ** 20).toFixed(0))} MiB`,
   );
   expect(outcomes.right).toBeGreaterThan(0);
-  await until(() => hosts.every(({ pid }) => !isAlive(pid)));
+  await expect.poll(() => hosts.filter(({ pid }) => isAlive(pid))).toEqual([]);
 }, 1_200_000);
 
 test("Sprout in two processes on the adapter under test gives the tokens of one", async () => {

@@ -28,7 +28,7 @@ const ask = (llm: LocalLLM, params: GenerateParams) =>
   llm.chat([{ role: "user", content: "Write a story about a fox." }], params).finish();
 
 const lean = (url: string, mode: CompanionMode) =>
-  LocalLLM.load(nodePlatform, SPROUT, { ...OPTIONS, companion: { url, mode, fallback: false, patienceMs: 20_000 } });
+  LocalLLM.load(nodePlatform, SPROUT, { ...OPTIONS, companion: { url, mode, fallback: false, patienceMs: 120_000 } });
 
 async function serving(pool: GpuPool): Promise<{ url: string; server: LLMServer }> {
   const server = createServer(pool, { onRefusedLink: () => {} });
@@ -45,7 +45,7 @@ describe("whole models in two workers", () => {
 
   beforeAll(async () => {
     hosts = testHosts(2);
-    const times = { waitMs: 15_000, restartMs: [10, 100] as const };
+    const times = { waitMs: 120_000, restartMs: [10, 100] as const };
     pool = await GpuPool.load(hosts, SPROUT, { ...OPTIONS, maxSequences: 4, cacheTokens: 1024, times });
     ({ server, url } = await serving(pool));
   }, 300_000);

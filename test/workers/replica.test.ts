@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { ToPage, ToWorker } from "../../src/api/port.ts";
 import type { ModelWorker } from "../../src/api/remote-llm.ts";
 import type { ModelInfo } from "../../src/api/types.ts";
@@ -45,7 +45,10 @@ class TalkingWorker implements ModelWorker {
   }
 }
 
-/** What becomes of a worker within some half a second. */
+beforeEach(() => void vi.useFakeTimers({ toFake: ["performance", "setTimeout", "clearTimeout"] }));
+afterEach(() => void vi.useRealTimers());
+
+/** What becomes of a worker within some half a second, of a clock that is made up. */
 async function watch(stats: () => EngineStats): Promise<{ readonly starts: number; readonly reasons: string[] }> {
   const workers: TalkingWorker[] = [];
   const start = () => {
@@ -59,9 +62,12 @@ async function watch(stats: () => EngineStats): Promise<{ readonly starts: numbe
     onProgress: () => {},
     onChange: ({ reason }) => reasons.push(reason),
   });
-  await replica.load();
-  await new Promise((resolve) => setTimeout(resolve, 600));
-  await replica.dispose();
+  const loading = replica.load();
+  await vi.advanceTimersByTimeAsync(600);
+  await loading;
+  const disposed = replica.dispose();
+  await vi.advanceTimersByTimeAsync(10);
+  await disposed;
   expect(workers.every(({ isTerminated }) => isTerminated)).toBe(true);
   return { starts: workers.length, reasons };
 }

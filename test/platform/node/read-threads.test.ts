@@ -2,9 +2,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { Worker } from "node:worker_threads";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { CheckpointError } from "../../../src/errors.ts";
 import { bindWeights } from "../../../src/models/qwen3-next/bind-weights.ts";
 import { parseConfig } from "../../../src/models/qwen3-next/config.ts";
@@ -86,13 +86,13 @@ describe("ReadThreads", () => {
   });
 
   it("end when there is nothing to do", async () => {
-    const workers = () =>
-      process.getActiveResourcesInfo().filter((name) => name === "Worker" || name === "MessagePort");
-    const before = workers().length;
+    const ends = vi.spyOn(Worker.prototype, "terminate");
     const reading = start();
-    await reading.read(join(folder, "data"), RANGES);
-    await setTimeout(1300);
-    expect(workers().length).toBe(before);
+    const reads = [1, 2].map(() => reading.read(join(folder, "data"), RANGES));
+    for (const found of await Promise.all(reads)) found!.release();
+    expect(ends).not.toHaveBeenCalled();
+    await expect.poll(() => ends.mock.calls).toHaveLength(2);
+    ends.mockRestore();
     expect(await reading.read(join(folder, "data"), RANGES)).toBeDefined();
   });
 });

@@ -121,7 +121,7 @@ it("keeps them for a while when a link breaks, and makes room of those", async (
   await states.open("key", LINK, host, open("another unguessable name"));
   expect(await states.step("key", OTHER_LINK, step(1), rows(0, 0))).toBeUndefined();
   states.forget(LINK);
-  await vi.waitUntil(() => host.held === 0);
+  await expect.poll(() => host.held).toBe(0);
 });
 
 it("frees those that nobody comes back for", async () => {
