@@ -1,11 +1,11 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { buildCli, onTestAdapter, sluice } from "../support/cli.ts";
+import { serveFiles } from "../support/file-server.ts";
 import { fixtureFolder } from "../support/reference-model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-pack-"));
@@ -19,17 +19,26 @@ describe("pack", () => {
   it("goes on after it was killed; the model then replies as the original does", async () => {
     const packed = join(folder, "sprout");
     const journal = join(packed, "sluice.json.unfinished");
-    const args = ["pack", sprout, packed, "--quant", "q8", "--experts", "auto"];
-    const child = spawn(process.execPath, [cli, ...args]);
+    const names = readdirSync(sprout);
+    const server = await serveFiles(
+      Object.fromEntries(names.map((name) => [`sprout/${name}`, readFileSync(join(sprout, name))])),
+    );
+    // The last third is not to be had before it is killed.
+    let isHeld = true;
+    server.onRequest = ({ headers: { range = "" } }) => isHeld && Number(/\d+/.exec(range)) > 15e6;
+    const args = ["pack", `${server.url}/sprout`, packed, "--quant", "q8", "--experts", "auto"];
+    const child = spawn(process.execPath, [cli, ...args], { stdio: "ignore" });
     const ended = new Promise((resolve) => child.on("exit", resolve));
-    while (child.exitCode === null && !(existsSync(journal) && statSync(journal).size > 10_000)) await setTimeout(1);
+    await expect.poll(() => existsSync(journal) && statSync(journal).size).toBeGreaterThan(3000);
     child.kill("SIGKILL");
     await ended;
+    isHeld = false;
     expect(existsSync(join(packed, "sluice.json"))).toBe(false);
     const again = await sluice(args);
     expect(again).toMatchObject({ code: 0, stdout: "" });
     expect(again.stderr).toMatch(/sprout: [\d.]+ MB in 1 files?, \d+ records\./);
     expect(existsSync(journal)).toBe(false);
+    await server.close();
 
     const reply = (model: string) => {
       const prompt = ["--prompt", "Once upon a time", "--max-tokens", "5", "--temperature", "0"];
@@ -83,7 +92,7 @@ describe("pack", () => {
     expect(bytesPerToken).toBeLessThan(2 * 16 * expertBytes);
     const { kernels } = profile.find(({ step }: { step: string }) => step === "a decode step");
     expect(kernels.map(({ kernel }: { kernel: string }) => kernel)).toContain("locate-experts");
-  }, 120_000);
+  });
 });
 
 const SHAPE = {
