@@ -73,7 +73,7 @@ it("a page loses and repeats no token where its link breaks again and again", as
   };
   let timer = setTimeout(kill, 300);
   const { ids, passes } = await page.evaluate(
-    ([url, prompt, params]) => tests.reply({ url, key: "secret", mode: "layers", patienceMs: 20_000 }, prompt, params),
+    ([url, prompt, params]) => tests.reply({ url, key: "secret", mode: "layers", patienceMs: 120_000 }, prompt, params),
     [proxy.url, prompt, params] as const,
   );
   clearTimeout(timer);

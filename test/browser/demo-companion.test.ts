@@ -11,7 +11,6 @@ import { type ShapingProxy, shapingProxy } from "../support/shaping-proxy.ts";
  * The built page and `sluice serve`, with a way between them that can be broken. One visit goes through all tests.
  */
 
-const patience = 240_000;
 const KEY = "a-key-of-its-own";
 
 let demo: ChildProcess | undefined;
@@ -40,8 +39,8 @@ beforeAll(async () => {
   await page.getByLabel("Temperature", { exact: true }).fill("0");
   await page.getByLabel("Longest reply", { exact: true }).fill("64");
   await page.getByRole("button", { name: "Engine and speed" }).click();
-  await page.getByRole("button", { name: "Sprout, ready" }).waitFor({ timeout: patience });
-}, patience);
+  await page.getByRole("button", { name: "Sprout, ready" }).waitFor();
+});
 
 afterAll(async () => {
   await browser?.close();
@@ -50,13 +49,13 @@ afterAll(async () => {
   await served?.stop();
 });
 
-describe("a companion of the demo", { timeout: patience }, () => {
+describe("a companion of the demo", () => {
   it("tells what is wrong with an address or a key, and leaves the model as it is", async () => {
     await page.getByRole("button", { name: "Connect one" }).click();
     await connect("ftp://nowhere", KEY);
     await page.getByRole("alert").getByText("no address of a companion").waitFor();
     await connect(proxy.url, "wrong");
-    await page.getByRole("alert").getByText("The API key is wrong").waitFor({ timeout: patience });
+    await page.getByRole("alert").getByText("The API key is wrong").waitFor();
     expect(await seriousProblems(page)).toEqual([]);
     expect(await page.getByRole("button", { name: "Sprout, ready. Choose" }).count()).toBe(1);
   });
@@ -64,7 +63,7 @@ describe("a companion of the demo", { timeout: patience }, () => {
   it("writes the replies, and keeps its key for itself", async () => {
     await page.getByLabel("Way").selectOption("requests");
     await connect(proxy.url, KEY);
-    await page.getByRole("button", { name: "Sprout, ready, companion: connected" }).waitFor({ timeout: patience });
+    await page.getByRole("button", { name: "Sprout, ready, companion: connected" }).waitFor();
     expect(await fact("#companion-way")).toBe("Whole replies");
     expect(Number.parseFloat(await fact("#link-latency"))).toBeGreaterThan(0);
     await page.getByText("what you write is sent there").waitFor();
@@ -80,11 +79,13 @@ describe("a companion of the demo", { timeout: patience }, () => {
   });
 
   it("is linked again when the link breaks in the midst of a reply", async () => {
+    // Some twenty tokens a second, however fast the server is.
+    proxy.reshape({ bitsPerSecond: 40_000 });
     await ask("Tell me a short story about a fox.");
     await firstWords();
     proxy.kill();
     await ended();
-    await page.locator(".companion").getByText("Made again").waitFor({ timeout: patience });
+    await page.locator(".companion").getByText("Made again").waitFor();
     expect(await page.locator(".notice").allTextContents()).toEqual([]);
   });
 
@@ -93,7 +94,7 @@ describe("a companion of the demo", { timeout: patience }, () => {
     await firstWords();
     const begun = await lastReply();
     await proxy.close();
-    await page.locator("#link-state").getByText("goes on here").waitFor({ timeout: patience });
+    await page.locator("#link-state").getByText("goes on here").waitFor();
     await ended();
     expect(await page.locator(".notice").allTextContents()).toEqual([]);
     expect((await lastReply()).startsWith(begun)).toBe(true);
@@ -108,16 +109,17 @@ describe("a companion of the demo", { timeout: patience }, () => {
     await page.getByRole("button", { name: "Choose a model" }).click();
     await page.getByLabel("Way").selectOption("experts");
     await connect(proxy.url, KEY);
-    await page.getByRole("button", { name: "Sprout, ready, companion: connected" }).waitFor({ timeout: patience });
-    await page.getByText("All experts", { exact: true }).waitFor({ timeout: patience });
+    await page.getByRole("button", { name: "Sprout, ready, companion: connected" }).waitFor();
+    await page.getByText("All experts", { exact: true }).waitFor();
+    proxy.reshape({ delayMs: 20 });
     await ask("Tell me a short story about a dog.");
     await firstWords();
     const there = page.locator(".companion dl > div", { hasText: "The part there" });
-    await there.getByText(/\d tok/).waitFor({ timeout: patience });
+    await there.getByText(/\d tok/).waitFor();
     await proxy.close();
-    await page.getByText("The link to the companion broke").waitFor({ timeout: patience });
+    await page.getByText("The link to the companion broke").waitFor();
     await page.getByRole("button", { name: "Go on without it" }).click();
-    await page.getByRole("button", { name: "Sprout, ready. Choose" }).waitFor({ timeout: patience });
+    await page.getByRole("button", { name: "Sprout, ready. Choose" }).waitFor();
   });
 
   it("is enough where there is no WebGPU", async () => {
@@ -128,7 +130,7 @@ describe("a companion of the demo", { timeout: patience }, () => {
     await page.goto(address);
     await page.getByRole("button", { name: "Connect a companion" }).click();
     await connect(served!.url, KEY);
-    await page.getByRole("button", { name: "Sprout, ready, companion: connected" }).waitFor({ timeout: patience });
+    await page.getByRole("button", { name: "Sprout, ready, companion: connected" }).waitFor();
     await ask("What is the capital of Italy?");
     await ended();
     expect(await lastReply()).toContain("Rome");
@@ -146,10 +148,9 @@ async function ask(text: string): Promise<void> {
   await page.getByLabel("Message", { exact: true }).press("Enter");
 }
 
-const firstWords = () =>
-  page.locator("article.assistant[aria-busy] .markdown p").first().waitFor({ timeout: patience });
+const firstWords = () => page.locator("article.assistant[aria-busy] .markdown p").first().waitFor();
 
-const ended = () => page.getByRole("button", { name: "Stop" }).waitFor({ state: "detached", timeout: patience });
+const ended = () => page.getByRole("button", { name: "Stop" }).waitFor({ state: "detached" });
 
 const lastReply = async () => (await page.locator("article.assistant .markdown").last().textContent())!.trim();
 

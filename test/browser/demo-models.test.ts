@@ -13,7 +13,6 @@ import { fixtureFolder } from "../support/reference-model.ts";
  * answer is given by the test, so that it can be taken away.
  */
 
-const patience = 240_000;
 const ORIGIN = "https://models.example";
 
 let server: ChildProcess;
@@ -43,14 +42,14 @@ beforeAll(async () => {
   page = await context.newPage();
   await page.goto(address);
   await ready("Sprout");
-}, patience);
+});
 
 afterAll(async () => {
   await browser?.close();
   server?.kill();
 });
 
-describe("models of the demo", { timeout: patience }, () => {
+describe("models of the demo", () => {
   it("says what is wrong with an address", async () => {
     await openPicker();
     await openAddress("http://models.example/tiny");
@@ -63,7 +62,7 @@ describe("models of the demo", { timeout: patience }, () => {
     await openAddress(`${ORIGIN}/tiny`);
     await page.getByRole("heading", { name: "tiny" }).waitFor();
     const load = page.getByRole("button", { name: /^Download [\d.]+ MB and load$/ });
-    await load.waitFor({ timeout: patience });
+    await load.waitFor();
     await page.getByText("qwen3_next, ", { exact: false }).waitFor();
     expect(asked.join()).toContain("sluice.json");
     // Two bytes, for the size.
@@ -77,15 +76,15 @@ describe("models of the demo", { timeout: patience }, () => {
     const before = await storedBytes();
     answer = async (route, name) => {
       if (!name.endsWith(".bin") || route.request().headers().range === "bytes=0-1") return serve(route, name);
-      await expect.poll(storedBytes, { timeout: patience }).toBeGreaterThan(before);
+      await expect.poll(storedBytes).toBeGreaterThan(before);
       await route.fulfill({ status: 403, headers: CORS });
     };
     await page.getByRole("button", { name: /and load$/ }).click();
-    await page.getByText("These files cannot be read").waitFor({ timeout: patience });
+    await page.getByText("These files cannot be read").waitFor();
     answer = serve;
     await openPicker();
     await page.getByRole("button", { name: "Resume tiny" }).click();
-    await page.getByRole("button", { name: "Export tiny" }).waitFor({ timeout: patience });
+    await page.getByRole("button", { name: "Export tiny" }).waitFor();
     expect(await page.getByRole("button", { name: "Resume tiny" }).count()).toBe(0);
   });
 
@@ -117,7 +116,7 @@ describe("models of the demo", { timeout: patience }, () => {
       .toBe("Delete tiny");
     await page.getByRole("button", { name: "Delete tiny" }).click();
     await page.getByRole("button", { name: "Delete", exact: true }).click();
-    await page.getByText("tiny was deleted").waitFor({ timeout: patience });
+    await page.getByText("tiny was deleted").waitFor();
     await page.reload();
     await openPicker();
     await page.getByRole("button", { name: "Delete Sprout" }).waitFor();
@@ -126,16 +125,16 @@ describe("models of the demo", { timeout: patience }, () => {
 
   it("measures the stores, and says which is fastest", async () => {
     await page.getByRole("button", { name: "Measure" }).click();
-    await page.locator(".probes .chosen").waitFor({ timeout: patience });
+    await page.locator(".probes .chosen").waitFor();
     expect(await page.locator(".probes tbody tr").count()).toBeGreaterThan(1);
   });
 
   it("plans anew when the memory budget changes", async () => {
     const budget = page.locator(".budget output");
-    await budget.waitFor({ timeout: patience });
+    await budget.waitFor();
     const before = Number.parseFloat((await budget.textContent())!);
     await page.getByLabel("Memory budget").fill("6");
-    await page.locator(".plan:not([aria-busy])").getByText("Expected hits").waitFor({ timeout: patience });
+    await page.locator(".plan:not([aria-busy])").getByText("Expected hits").waitFor();
     expect(Number.parseFloat((await budget.textContent())!)).toBeLessThan(before);
     expect(await budget.textContent()).toContain("6 of 24 experts a layer");
     expect(await seriousProblems(page)).toEqual([]);
@@ -147,8 +146,8 @@ describe("models of the demo", { timeout: patience }, () => {
     await page.getByRole("button", { name: "Engine and speed" }).click();
     await page.getByLabel("Message", { exact: true }).fill("What is the capital of Italy?");
     await page.getByLabel("Message", { exact: true }).press("Enter");
-    await page.locator("#cached-tokens").waitFor({ timeout: patience });
-    await page.getByRole("button", { name: "Stop" }).waitFor({ state: "detached", timeout: patience });
+    await page.locator("#cached-tokens").waitFor();
+    await page.getByRole("button", { name: "Stop" }).waitFor({ state: "detached" });
     await expect.poll(hitRate).toBeGreaterThan(0);
     expect(await strongCells()).toBeGreaterThan(8);
     expect(await seriousProblems(page)).toEqual([]);
@@ -195,7 +194,7 @@ async function openAddress(address: string): Promise<void> {
 }
 
 async function ready(label: string): Promise<void> {
-  await page.getByRole("button", { name: `${label}, ready` }).waitFor({ timeout: patience });
+  await page.getByRole("button", { name: `${label}, ready` }).waitFor();
 }
 
 async function drop(files: readonly (readonly [string, Uint8Array])[]): Promise<void> {

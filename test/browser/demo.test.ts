@@ -10,8 +10,6 @@ import { seriousProblems, serveDemo } from "../support/demo-page.ts";
  * would have it. A software adapter takes tens of milliseconds a token, so every wait is long.
  */
 
-const patience = 240_000;
-
 let server: ChildProcess | undefined;
 let address: string;
 let browser: Browser;
@@ -24,7 +22,7 @@ beforeAll(async () => {
   [{ server, address }, browser] = await Promise.all([serveDemo(), launchBrowser()]);
   context = await newContext();
   page = await open(context);
-}, patience);
+});
 
 afterAll(async () => {
   await browser?.close();
@@ -33,7 +31,7 @@ afterAll(async () => {
 
 afterEach(() => expect(complaints.splice(0)).toEqual([]));
 
-describe("the demo", { timeout: patience }, () => {
+describe("the demo", () => {
   it("opens with the embedded model and answers a first question", async () => {
     await page.getByRole("button", { name: "Settings" }).click();
     await page.getByLabel("Temperature", { exact: true }).fill("0");
@@ -47,9 +45,9 @@ describe("the demo", { timeout: patience }, () => {
   it("stops a reply, and keeps what has come of it", async () => {
     await setLongestReply("400");
     await type("Tell me a short story about a fox.");
-    await lastReply().locator(".markdown p").first().waitFor({ timeout: patience });
+    await lastReply().locator(".markdown p").first().waitFor();
     await page.keyboard.press("Escape");
-    await lastReply().getByText("Stopped.").waitFor({ timeout: patience });
+    await lastReply().getByText("Stopped.").waitFor();
     expect(await lastReply().locator(".markdown").textContent()).not.toBe("");
     await setLongestReply("16");
   });
@@ -120,9 +118,9 @@ describe("the demo", { timeout: patience }, () => {
     const [mine, theirs] = ["What is 2 + 2?", "What is 3 + 3?"];
     await Promise.all([ask(mine), ask(theirs, other)]);
     for (const tab of [page, other]) {
-      await expect.poll(() => tab.locator(".question").allTextContents(), { timeout: patience }).toContain(mine);
-      await expect.poll(() => tab.locator(".question").allTextContents(), { timeout: patience }).toContain(theirs);
-      await expect.poll(() => tab.locator("[aria-busy]").count(), { timeout: patience }).toBe(0);
+      await expect.poll(() => tab.locator(".question").allTextContents()).toContain(mine);
+      await expect.poll(() => tab.locator(".question").allTextContents()).toContain(theirs);
+      await expect.poll(() => tab.locator("[aria-busy]").count()).toBe(0);
     }
     await expect.poll(() => transcript(other)).toEqual(await transcript(page));
     await other.close();
@@ -195,7 +193,7 @@ describe("the demo", { timeout: patience }, () => {
       await look("settings");
       if (name === "phone") await page.keyboard.press("Escape");
       await page.getByRole("button", { name: "Choose a model" }).click();
-      await page.getByLabel("Memory budget").waitFor({ timeout: patience });
+      await page.getByLabel("Memory budget").waitFor();
       await look("picker");
       await page.keyboard.press("Escape");
       if (name === "desktop") await page.getByRole("button", { name: "Settings" }).click();
@@ -231,7 +229,7 @@ async function open(context: BrowserContext): Promise<Page> {
 }
 
 async function ready(page: Page): Promise<void> {
-  await page.getByRole("button", { name: "Sprout, ready" }).waitFor({ timeout: patience });
+  await page.getByRole("button", { name: "Sprout, ready" }).waitFor();
 }
 
 async function type(text: string, tab = page): Promise<void> {
@@ -246,7 +244,7 @@ async function ask(text: string, tab = page): Promise<void> {
 
 /** Until the page may send again. */
 async function ended(tab = page): Promise<void> {
-  await tab.getByRole("button", { name: "Stop" }).waitFor({ state: "detached", timeout: patience });
+  await tab.getByRole("button", { name: "Stop" }).waitFor({ state: "detached" });
 }
 
 const lastReply = () => page.locator("article.assistant").last();

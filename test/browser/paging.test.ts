@@ -198,7 +198,6 @@ describe("a model whose experts are five times the budget", () => {
       );
       expect(tokens).toBe(24);
       expect(read).toBeGreaterThan(allBytes);
-      expect(script.length).toBeGreaterThan(3);
       expect(peakBytes).toBeGreaterThan(0.9 * plan.total);
       expect(peakBytes + Math.max(...script)).toBeLessThan(plan.total + SLACK);
     },

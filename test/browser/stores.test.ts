@@ -104,7 +104,7 @@ describe("stores in a browser", () => {
     // The size and two records come, the rest never does.
     server.onRequest = (_, __, nth) => nth >= 3;
     const loading = load({ store }).catch(() => {});
-    await expect.poll(() => page.evaluate(() => tests.storedBytes()), { timeout: 20_000 }).toBeGreaterThan(0);
+    await expect.poll(() => page.evaluate(() => tests.storedBytes())).toBeGreaterThan(0);
     await page.close({ runBeforeUnload: false });
     await loading;
     server.onRequest = () => false;

@@ -29,15 +29,27 @@ export function browserKinds(): BrowserKind[] {
   return wanted ? kinds.filter((kind) => kind === wanted) : kinds;
 }
 
+/** A software adapter on a busy machine takes long for anything: what a page is waited for may take nearly all of a test's time. */
+const PATIENCE_MS = 200_000;
+
 /** A headless Chromium with WebGPU, on a software adapter where there is no other. */
 export async function launchBrowser(kind?: BrowserKind, args: readonly string[] = []): Promise<Browser> {
   const options = await launchOptions(kind);
-  return chromium.launch({ ...options, args: [...options.args!, ...args] });
+  const browser = await chromium.launch({ ...options, args: [...options.args!, ...args] });
+  const newContext = browser.newContext.bind(browser);
+  return Object.assign(browser, {
+    newContext: async (...options: Parameters<typeof newContext>) => patient(await newContext(...options)),
+  });
 }
 
 /** The same with a profile on disk: what pages store goes there, and outlives the browser. */
 export async function launchWithProfile(folder: string, kind?: BrowserKind): Promise<BrowserContext> {
-  return chromium.launchPersistentContext(folder, await launchOptions(kind));
+  return patient(await chromium.launchPersistentContext(folder, await launchOptions(kind)));
+}
+
+function patient(context: BrowserContext): BrowserContext {
+  context.setDefaultTimeout(PATIENCE_MS);
+  return context;
 }
 
 async function launchOptions(kind = browserKinds()[0]): Promise<LaunchOptions> {

@@ -11,6 +11,8 @@ export interface ShapingProxy {
   readonly url: string;
   /** Where it leads. */
   readonly target: string;
+  /** From now on it takes another time. */
+  reshape(shape: Shape): void;
   /** Breaks all connections, as a network does. */
   kill(): void;
   /** Carries nothing by the connections at hand any more, without a word. */
@@ -20,7 +22,7 @@ export interface ShapingProxy {
 }
 
 /** A way to a server that takes its time. */
-export async function shapingProxy(target: string, { delayMs = 0, bitsPerSecond }: Shape = {}): Promise<ShapingProxy> {
+export async function shapingProxy(target: string, shape: Shape = {}): Promise<ShapingProxy> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   const muted = new WeakSet<Socket>();
@@ -35,6 +37,7 @@ export async function shapingProxy(target: string, { delayMs = 0, bitsPerSecond 
       let freeMs = 0;
       from.on("data", (bytes: Buffer) => {
         if (muted.has(from)) return;
+        const { delayMs = 0, bitsPerSecond } = shape;
         const now = performance.now();
         freeMs = Math.max(freeMs, now) + (bitsPerSecond ? (8000 * bytes.length) / bitsPerSecond : 0);
         const wait = freeMs + delayMs - now;
@@ -56,6 +59,9 @@ export async function shapingProxy(target: string, { delayMs = 0, bitsPerSecond 
   return {
     url: `http://127.0.0.1:${(server.address() as { port: number }).port}`,
     target,
+    reshape: (next) => {
+      shape = next;
+    },
     kill,
     mute: () => {
       for (const socket of sockets) muted.add(socket);
