@@ -49,4 +49,4 @@ test("a folder without weights chats; ids that stand for nothing do no harm", as
   const again = await load();
   expect((await ask(again)).tokenIds).toEqual(tokenIds);
   await again.dispose();
-}, 120_000);
+});

@@ -27,7 +27,7 @@ beforeAll(async () => {
   await buildCli();
   mkdirSync(temporary);
   vi.stubEnv("TMPDIR", temporary);
-  writeModelFolder(folder, { ...TINY, num_hidden_layers: 4 });
+  writeModelFolder(folder, { ...TINY, num_hidden_layers: 4, max_position_embeddings: 4096 });
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -82,8 +82,9 @@ describe("a stage that ends", () => {
   test("ends its replies with one error; all stages are started again, and nothing of them is left in the end", async () => {
     const host = new TestHost(0, 2);
     const times = { waitMs: 100_000, restartMs: [10, 100] as const };
-    const pool = await GpuPool.load([host], folder, { ...OPTIONS, times });
-    const params = { temperature: 0, maxTokens: 300, ignoreEos: true };
+    const pool = await GpuPool.load([host], folder, { ...OPTIONS, maxContext: 4096, cacheTokens: 4096, times });
+    // It has not ended when it is met, however quick the machine is.
+    const params = { temperature: 0, maxTokens: 4000, ignoreEos: true };
     const expected = (await pool.generate([1, 2, 3], { ...params, maxTokens: 8 }).finish()).tokenIds;
     for (const victim of [0, 1]) {
       const children = host.children;

@@ -15,7 +15,9 @@ import { random } from "../support/random.ts";
 import { TINY } from "../support/tiny-model.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-workers-"));
-const OPTIONS: LoadOptions = { device: { reference: true }, maxContext: 512, maxSequences: 2 };
+/** Room for replies that have not ended when they are met, however quick the machine or busy this process is. */
+const OPTIONS: LoadOptions = { device: { reference: true }, maxContext: 8192, maxSequences: 2 };
+const ENDLESS = 8000;
 const GREEDY = { temperature: 0, maxTokens: 12, ignoreEos: true };
 const PROMPT = [5, 17, 30, 4, 95];
 
@@ -24,7 +26,7 @@ const longPrompt = (seed: number): number[] => Array.from({ length: 140 }, (_, i
 
 beforeAll(async () => {
   await buildCli();
-  writeModelFolder(folder, TINY);
+  writeModelFolder(folder, { ...TINY, max_position_embeddings: 8192 });
 });
 afterAll(() => rmSync(folder, { recursive: true }));
 
@@ -54,7 +56,7 @@ describe("two workers", () => {
     (await pool.stats()).workers!.map(({ stats }) => stats.cachedTokens.queried);
 
   test("are one model with the sum of what they have", () => {
-    expect(pool.info).toMatchObject({ label: local.info.label, maxSequences: 4, maxContext: 512 });
+    expect(pool.info).toMatchObject({ label: local.info.label, maxSequences: 4, maxContext: 8192 });
     expect(pool.info.cacheTokens).toBe(2 * local.info.cacheTokens);
     expect(pool.info.memory.weights).toBe(2 * local.info.memory.weights);
   });
@@ -87,7 +89,7 @@ describe("two workers", () => {
   });
 
   test("pass on errors as the class they left", async () => {
-    const error = await failure(pool.generate(Array.from({ length: 600 }, () => 1)).finish());
+    const error = await failure(pool.generate(Array.from({ length: 9000 }, () => 1)).finish());
     expect(error).toBeInstanceOf(ContextLengthError);
     const templateVariables = { today: () => "Monday" };
     expect(await failure(pool.chat([], { templateVariables }).finish())).toMatchObject({ name: "DataCloneError" });
@@ -95,7 +97,7 @@ describe("two workers", () => {
 
   test("stop a reply for a signal, and when its reader leaves", async () => {
     const controller = new AbortController();
-    const params = { ...GREEDY, maxTokens: 300 };
+    const params = { ...GREEDY, maxTokens: ENDLESS };
     let last: unknown;
     for await (const event of pool.generate(PROMPT, { ...params, signal: controller.signal })) {
       if (event.kind === "text") controller.abort();
@@ -128,7 +130,7 @@ describe("a worker that ends", () => {
 
     // Both have given something away.
     const begun = [1, 2].map(async () => {
-      for await (const event of pool.generate(PROMPT, { ...GREEDY, maxTokens: 400 })) {
+      for await (const event of pool.generate(PROMPT, { ...GREEDY, maxTokens: ENDLESS })) {
         if (event.kind === "text") for (const host of hosts) host.signal("SIGKILL");
       }
     });

@@ -32,7 +32,7 @@ describe.each(FIXTURES)("%s on the GPU", (fixture) => {
   beforeAll(async () => {
     golden = await readGolden(fixture);
     runner = await openGpuModel(fixtureFolder(fixture));
-  }, 120_000);
+  });
   afterAll(() => runner.dispose());
 
   test("logits, hidden states and experts are those of the golden run", async () => {

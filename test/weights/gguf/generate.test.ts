@@ -51,7 +51,7 @@ describe("Sprout in all types", () => {
     const converted = await convert("demo/public/models/sprout", "sprout.gguf");
     path = converted.path;
     expected = await loadReferenceModel(converted.model.expected);
-  }, 120_000);
+  });
 
   it("computes what its types stand for, but for scales in f16", async () => {
     const checkpoint = await openCheckpoint(await FolderSource.open(path));
@@ -88,7 +88,7 @@ describe("Sprout in all types", () => {
       logits = session.run([inOrder(reply.slice(-1), ids.length + reply.length - 1)]);
     }
     expect(JSON.parse(stdout).tokenIds).toEqual(reply);
-  }, 120_000);
+  });
 });
 
 it("computes on the GPU what the definition computes, with every type and heads in tiles", async () => {
