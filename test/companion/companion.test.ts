@@ -277,6 +277,28 @@ describe("a link that breaks", () => {
   );
 });
 
+it.each<[CompanionMode, LoadOptions, Partial<CompanionOptions>, RegExp]>([
+  ["requests", { maxContext: undefined, configOverrides: { max_position_embeddings: 64 } }, {}, /from 2 to 64/],
+  ["layers", {}, { layers: 8 }, /7 can run here/],
+])("leaves no link open where loading in the way %s fails", async (mode, more, how, message) => {
+  const links = { opened: 0, closed: 0 };
+  const observed = Object.assign(new ObservedPlatform(), {
+    sockets: async () => {
+      const open = await platform.sockets();
+      return (address: string) => {
+        const socket = open(address);
+        links.opened++;
+        socket.addEventListener("close", () => links.closed++);
+        return socket;
+      };
+    },
+  });
+  const companion = { url, key: "secret", mode, ...how };
+  await expect(LocalLLM.load(observed, SPROUT, { ...OPTIONS, ...more, companion })).rejects.toThrow(message);
+  await expect.poll(() => links).toEqual({ opened: 1, closed: 1 });
+  expect(observed.openDevices + observed.openSources).toBe(0);
+});
+
 it("tells of a companion before a model leans on it", async () => {
   const probe = await probeCompanion({ url, key: "secret" });
   expect(probe).toMatchObject({ hasExperts: true, maxContext: 256 });
